@@ -1,0 +1,42 @@
+"""The slow, obvious NumPy version of every op, forward and backward: what the kernels are tested against.
+
+Whatever real dtype comes in, float64 goes out; so integer-valued inputs give exact answers up to 2**53.
+"""
+
+from .activations import (
+    activate,
+    activate_grad,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    softmax,
+    softmax_grad,
+    tanh,
+    tanh_grad,
+)
+from .conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
+from .matmul import matmul
+from .max_pool2d import max_pool2d, max_pool2d_grad
+from .softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_grad
+
+__all__ = [
+    "activate",
+    "activate_grad",
+    "conv2d",
+    "conv2d_grad_input",
+    "conv2d_grad_weights",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "relu",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_grad",
+    "softmax_grad",
+    "tanh",
+    "tanh_grad",
+]
