@@ -1,0 +1,198 @@
+"""Activations over whole arrays and their gradients; with the gradient goes the bias's, which is a sum over the same numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import carray
+
+from cnnlite_kernels.cpu.images import Images
+from cnnlite_kernels.cpu.jit import kernel
+from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at
+from cnnlite_kernels.cpu.plan import Plan
+
+NONE, RELU, SIGMOID, TANH, SOFTMAX = range(5)
+KINDS = {None: NONE, "linear": NONE, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "softmax": SOFTMAX}
+
+ROWS = np.dtype(
+    [(name, POINTER) for name in ("x", "y", "grad_y", "grad_x", "grad_b")]
+    + [
+        (name, np.int64)
+        for name in (
+            "n", "h", "w", "c",  # images; everything is done pixel by pixel over c channels
+            "x_row", "x_image", "y_row", "y_image", "grad_y_row", "grad_y_image", "grad_x_row", "grad_x_image",
+            "with_bias", "accumulate",  # whether grad_b is wanted, and whether it is added to what is there
+        )
+    ]
+)  # fmt: skip
+
+
+@kernel(ROWS)
+def forward(item, kind):
+    """y = f(x) over images (n, h, w, c); x and y may be the same.
+
+    relu: max(x, 0), a NaN stays. sigmoid: 1 / (1 + e^-x). softmax: e^(x - max x) / sum over the channels of a pixel.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        xs, ys = address(bases, d.x), address(bases, d.y)
+        for n in range(d.n):
+            for h in range(d.h):
+                for w in range(d.w):
+                    x = array_at(xs + (n * d.x_image + h * d.x_row + w * d.c) * item, d.c, item)
+                    y = array_at(ys + (n * d.y_image + h * d.y_row + w * d.c) * item, d.c, item)
+                    zero = x.dtype.type(0)
+                    one = x.dtype.type(1)
+                    if kind == RELU:
+                        for c in range(d.c):
+                            y[c] = zero if x[c] < zero else x[c]
+                    elif kind == SIGMOID:
+                        for c in range(d.c):
+                            e = math.exp(-abs(x[c]))  # never overflows
+                            y[c] = (one if x[c] >= zero else e) / (one + e)
+                            if x[c] != x[c]:
+                                y[c] = x[c]
+                    elif kind == TANH:
+                        for c in range(d.c):
+                            y[c] = math.tanh(x[c])
+                    elif kind == SOFTMAX:
+                        top = x[0]
+                        for c in range(1, d.c):
+                            top = x[c] if x[c] > top else top
+                        total = zero
+                        for c in range(d.c):
+                            y[c] = math.exp(x[c] - top)
+                            total += y[c]
+                        for c in range(d.c):
+                            y[c] /= total
+                    else:
+                        y[:] = x
+
+    return body
+
+
+@kernel(ROWS)
+def backward(item, kind):
+    """grad_x = grad_y * f'(x), from y = f(x); grad_b[c] = its sum over all pixels, if asked. grad_x may be grad_y.
+
+    relu: grad_y where y > 0. sigmoid: grad_y y (1 - y). tanh: grad_y (1 - y^2). softmax: y (grad_y - sum of grad_y y).
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        ys, gys, gxs = address(bases, d.y), address(bases, d.grad_y), address(bases, d.grad_x)
+        grad_b = array_at(address(bases, d.grad_b), d.c * d.with_bias, item)
+        if not d.accumulate:
+            grad_b[:] = 0
+        for n in range(d.n):
+            for h in range(d.h):
+                for w in range(d.w):
+                    y = array_at(ys + (n * d.y_image + h * d.y_row + w * d.c) * item, d.c, item)
+                    grad_y = array_at(gys + (n * d.grad_y_image + h * d.grad_y_row + w * d.c) * item, d.c, item)
+                    grad_x = array_at(gxs + (n * d.grad_x_image + h * d.grad_x_row + w * d.c) * item, d.c, item)
+                    zero = y.dtype.type(0)
+                    one = y.dtype.type(1)
+                    if kind == RELU:
+                        for c in range(d.c):
+                            grad_x[c] = grad_y[c] if y[c] > zero else zero
+                    elif kind == SIGMOID:
+                        for c in range(d.c):
+                            grad_x[c] = grad_y[c] * y[c] * (one - y[c])
+                    elif kind == TANH:
+                        for c in range(d.c):
+                            grad_x[c] = grad_y[c] * (one - y[c] * y[c])
+                    elif kind == SOFTMAX:
+                        dot = zero
+                        for c in range(d.c):
+                            dot += grad_y[c] * y[c]
+                        for c in range(d.c):
+                            grad_x[c] = y[c] * (grad_y[c] - dot)
+                    elif gxs != gys:
+                        for c in range(d.c):
+                            grad_x[c] = grad_y[c]
+                    if d.with_bias:
+                        for c in range(d.c):
+                            grad_b[c] += grad_x[c]
+
+    return body
+
+
+UNPOOL = np.dtype(
+    [(name, POINTER) for name in ("grad_y", "index", "grad_x", "grad_b")]
+    + [(name, np.int64) for name in ("n", "h", "w", "c", "y_row", "y_image", "x_row", "x_image", "ph", "pw", "with_bias", "accumulate")]
+)
+
+
+@kernel(UNPOOL)
+def unpool(item):
+    """The gradient before relu and pooling side by side: grad_y goes to the window's pixel that index names, the others get 0.
+
+    grad_y (n, h, w, c) and index likewise (uint8, ph * pw where relu left nothing); grad_x (n, h * ph, w * pw, c).
+    grad_b[c] = sum over all pixels of grad_x.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        gys, gxs, places = address(bases, d.grad_y), address(bases, d.grad_x), address(bases, d.index)
+        grad_b = array_at(address(bases, d.grad_b), d.c * d.with_bias, item)
+        if not d.accumulate:
+            grad_b[:] = 0
+        pool = d.ph * d.pw
+        for n in range(d.n):
+            for h in range(d.h):
+                for w in range(d.w):
+                    at = n * d.y_image + h * d.y_row + w * d.c
+                    grad_y = array_at(gys + at * item, d.c, item)
+                    index = array_at(places + at, d.c, 1)
+                    zero = grad_y.dtype.type(0)
+                    for i in range(d.ph):
+                        for j in range(d.pw):
+                            to = n * d.x_image + (h * d.ph + i) * d.x_row + (w * d.pw + j) * d.c
+                            grad_x = array_at(gxs + to * item, d.c, item)
+                            place = np.uint8(i * d.pw + j)
+                            for c in range(d.c):
+                                grad_x[c] = grad_y[c] if index[c] == place else zero
+                    if d.with_bias:
+                        for c in range(d.c):
+                            grad_b[c] += grad_y[c] if index[c] < pool else zero
+
+    return body
+
+
+def _images(**named: Images) -> dict[str, int]:
+    return {f"{name}_{part}": getattr(images, part) for name, images in named.items() for part in ("row", "image")}
+
+
+def add_forward(plan: Plan, activation: str | None, x: Images, y: Images) -> None:
+    """Emits y = activation(x)."""
+    plan.add(
+        forward, plan.item, KINDS[activation],
+        x=x.start + x.origin * plan.item, y=y.start + y.origin * plan.item,
+        n=x.n, h=x.h, w=x.w, c=x.c, **_images(x=x, y=y),
+    )  # fmt: skip
+
+
+def add_grad(plan: Plan, activation: str | None, y: Images, grad_y: Images, grad_x: Images, grad_b: Pointer = NOWHERE, accumulate: bool = False) -> None:
+    """Emits grad_x = grad_y * activation', and the bias's gradient if a place for it is given."""
+    plan.add(
+        backward, plan.item, KINDS[activation],
+        y=y.start + y.origin * plan.item, grad_y=grad_y.start + grad_y.origin * plan.item,
+        grad_x=grad_x.start + grad_x.origin * plan.item, grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
+        n=y.n, h=y.h, w=y.w, c=y.c, **_images(y=y, grad_y=grad_y, grad_x=grad_x),
+    )  # fmt: skip
+
+
+def add_unpool(
+    plan: Plan, grad_y: Images, index: Pointer, grad_x: Images, pool: tuple[int, int], grad_b: Pointer = NOWHERE,
+    accumulate: bool = False,
+) -> None:
+    """Emits the gradient of relu and pooling side by side, from the index that conv2d.add_forward wrote (in y's layout)."""
+    plan.add(
+        unpool, plan.item,
+        grad_y=grad_y.start + grad_y.origin * plan.item, index=index + grad_y.origin,
+        grad_x=grad_x.start + grad_x.origin * plan.item, grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
+        n=grad_y.n, h=grad_y.h, w=grad_y.w, c=grad_y.c, ph=pool[0], pw=pool[1],
+        **_images(y=grad_y, x=grad_x),
+    )  # fmt: skip

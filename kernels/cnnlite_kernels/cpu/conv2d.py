@@ -1,0 +1,227 @@
+"""Direct convolution and its gradients: tables of rows and taps for the sweep (product.py), nothing is unrolled in memory.
+
+Images are NHWC, weights HWIO. Each function emits kernels into a plan; the images of a plan are those of one part of a batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnlite_kernels.cpu.images import Images, with_halo
+from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
+from cnnlite_kernels.cpu.plan import Plan
+from cnnlite_kernels.cpu.product import Rows, add_pack, add_product, padded_columns
+from cnnlite_kernels.cpu.tile import BIAS, INDEX, RELU
+from cnnlite_kernels.window import Window2D
+
+
+class Conv(NamedTuple):
+    """The geometry of one convolution: window, size of the image, channels."""
+
+    window: Window2D
+    h: int
+    w: int
+    cin: int
+    cout: int
+    groups: int = 1
+
+    @property
+    def output(self) -> tuple[int, int]:
+        return self.window.output_size(self.h, self.w)
+
+    @property
+    def halo(self):
+        """Zeros around x that the taps reach."""
+        return self.window.pads(self.h, self.w)
+
+    @property
+    def depth(self) -> int:
+        """Numbers of w that make one output."""
+        kh, kw = self.window.kernel
+        return kh * kw * (self.cin // self.groups)
+
+    @property
+    def weights(self) -> int:
+        return self.depth * self.cout
+
+    def taps(self, x: Images) -> tuple[np.ndarray, np.ndarray, int]:
+        """(offsets in x, offsets in w, contiguous numbers in both) of the taps. A row of the kernel is one tap where x and w
+        both have its numbers side by side."""
+        (kh, kw), (dh, dw) = self.window.kernel, self.window.dilation
+        depth = self.cin // self.groups
+        rows, columns = np.mgrid[:kh, :kw]
+        if dw == 1 and self.groups == 1:
+            return np.arange(kh) * dh * x.row, np.arange(kh) * kw * depth * self.cout, kw * depth
+        return (
+            (rows * dh * x.row + columns * dw * x.c).reshape(-1),
+            np.arange(kh * kw) * depth * self.cout,
+            depth,
+        )
+
+
+def packed_weights(conv: Conv, item: int) -> int:
+    """Numbers that the packed weights of the forward pass take."""
+    return conv.groups * conv.depth * padded_columns(conv.cout // conv.groups, item)
+
+
+def add_pack_weights(plan: Plan, conv: Conv, w: Pointer, packed: Pointer) -> None:
+    """Emits the packing of w (HWIO) for `add_forward`."""
+    kh, kw = conv.window.kernel
+    cout = conv.cout // conv.groups
+    size = conv.depth * padded_columns(cout, plan.item)
+    for g in range(conv.groups):
+        add_pack(
+            plan, w + g * cout * plan.item, packed + g * size * plan.item,
+            taps=[0], k_len=conv.depth, k_step=conv.cout, columns=cout, column_step=1,
+        )  # fmt: skip
+
+
+def add_forward(
+    plan: Plan, conv: Conv, x: Images, packed: Pointer, bias: Pointer | None, y: Images, *, relu: bool = False,
+    pool: tuple[int, int] | None = None, index: Pointer = NOWHERE,
+) -> None:  # fmt: skip
+    """Emits y = conv(x, w) + bias, then relu.
+
+    y[n, oh, ow, co] = sum over kh, kw, ci of x[n, oh * sh + kh * dh - top, ow * sw + kw * dw - left, ci] * w[kh, kw, ci, co]
+
+    With pool=(ph, pw) y is the maximum over windows of ph x pw outputs side by side, and what pooling drops at the borders is not
+    computed; at `index`, unless it is NOWHERE, goes which of the window's outputs it was, ph * pw where relu left nothing.
+    """
+    x = with_halo(plan, x, conv.halo)
+    (sh, sw), ((top, _), (left, _)) = conv.window.strides, conv.halo
+    ph, pw = pool or (1, 1)
+    oh, ow = conv.output
+    # rows of A: the outputs in the order of pooling windows, the outputs of each window together
+    i, j, di, dj = np.meshgrid(*map(np.arange, (oh // ph, ow // pw, ph, pw)), indexing="ij")
+    a = x.pixels((i * ph + di) * sh - top, (j * pw + dj) * sw - left).reshape(-1)
+    c = y.pixels(i[:, :, 0, 0], j[:, :, 0, 0]).reshape(-1)
+    rows = _spread(Rows(a, c, pool=ph * pw), x, y)
+    taps, _, k_len = conv.taps(x)
+    flags = (BIAS if bias is not None else 0) | (RELU if relu else 0) | (INDEX if index != NOWHERE else 0)
+    cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
+    size = conv.depth * padded_columns(cout, plan.item)
+    for g in range(conv.groups):
+        first = g * cout
+        add_product(
+            plan, x.start + g * cin * plan.item, packed + g * size * plan.item, y.start + first * plan.item,
+            rows, cout, taps, k_len,
+            bias=NOWHERE if bias is None else bias + first * plan.item, index=index + first, flags=flags,
+        )  # fmt: skip
+
+
+def _spread(rows: Rows, x: Images, y: Images, enough: int = 128) -> Rows:
+    """The rows of one image, for all images: each image a group, or one long table where an image alone has few rows."""
+    if x.n > 1 and len(rows.a) < enough:
+        images = np.arange(x.n)[:, None]
+        return rows._replace(a=(images * x.image + rows.a).reshape(-1), c=(images * y.image + rows.c).reshape(-1))
+    return rows._replace(groups=x.n, a_group=x.image, c_group=y.image)
+
+
+class Phase(NamedTuple):
+    """The pixels of x that are `row` and `column` past a multiple of the strides (padding counted), and the taps that touch them."""
+
+    row: int
+    column: int
+    kernel_rows: list[int]
+    kernel_columns: list[int]
+
+
+def _phases(conv: Conv) -> list[Phase]:
+    (kh, kw), (sh, sw), (dh, dw) = conv.window.kernel, conv.window.strides, conv.window.dilation
+    return [
+        Phase(r, c, [i for i in range(kh) if (i * dh - r) % sh == 0], [j for j in range(kw) if (j * dw - c) % sw == 0])
+        for r in range(sh)
+        for c in range(sw)
+    ]
+
+
+def flipped_weights(conv: Conv, item: int) -> int:
+    """Numbers that the packed weights of `add_grad_input` take."""
+    kh, kw = conv.window.kernel
+    return kh * kw * conv.cout * padded_columns(conv.cin // conv.groups, item)
+
+
+def add_flip_weights(plan: Plan, conv: Conv, w: Pointer, packed: Pointer) -> None:
+    """Emits the packing of w for `add_grad_input`: per phase the taps from last to first, cin and cout exchanged."""
+    cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
+    kw = conv.window.kernel[1]
+    for phase in _phases(conv):
+        taps = [(i * kw + j) * cin * conv.cout for i in phase.kernel_rows[::-1] for j in phase.kernel_columns[::-1]]
+        for g in range(conv.groups if taps else 0):
+            add_pack(
+                plan, w + g * cout * plan.item, packed,
+                taps=taps, k_len=cout, k_step=1, columns=cin, column_step=conv.cout,
+            )  # fmt: skip
+            packed += len(taps) * cout * padded_columns(cin, plan.item) * plan.item
+
+
+def grad_halo(conv: Conv):
+    """Zeros around grad_y that `add_grad_input` reads."""
+    return tuple(_reach(conv, axis) for axis in (0, 1))
+
+
+def _reach(conv: Conv, axis: int) -> tuple[int, int]:
+    """How far before the first and past the last row (column) of grad_y the taps of some pixel of x reach."""
+    stride, dilation, taps = conv.window.strides[axis], conv.window.dilation[axis], conv.window.kernel[axis]
+    before, size = conv.halo[axis][0], (conv.h, conv.w)[axis]
+    reached = [
+        (pixel + before - tap * dilation) // stride
+        for tap in range(taps)
+        for pixel in {0, *range(max(0, size - stride), size), *range(min(stride, size))}
+        if (pixel + before - tap * dilation) % stride == 0
+    ]
+    return max(0, -min(reached, default=0)), max(0, max(reached, default=0) - (conv.output[axis] - 1))
+
+
+def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images) -> None:
+    """Emits grad_x: the convolution of grad_y with the flipped weights, once for each phase of the strides.
+
+    grad_x[n, ih, iw, ci] = sum over kh, kw, co of grad_y[n, oh, ow, co] * w[kh, kw, ci, co]
+    where oh = (ih + top - kh * dh) / sh and ow = (iw + left - kw * dw) / sw are whole and inside grad_y.
+    """
+    grad_y = with_halo(plan, grad_y, grad_halo(conv))
+    (sh, sw), (dh, dw), ((top, _), (left, _)) = conv.window.strides, conv.window.dilation, conv.halo
+    cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
+    for phase in _phases(conv):
+        r = np.arange((phase.row - top) % sh, conv.h, sh)
+        c = np.arange((phase.column - left) % sw, conv.w, sw)
+        r, c = (table.reshape(-1) for table in np.meshgrid(r, c, indexing="ij"))
+        # a row begins at the output whose window starts in this pixel's phase; taps go back from there
+        a = (grad_y.pixels(0, 0) + (r + top) // sh * grad_y.row + (c + left) // sw * grad_y.c).reshape(-1)
+        rows = _spread(Rows(a, grad_x.pixels(r, c)), grad_y, grad_x)
+        up = [-((i * dh - phase.row) // sh) * grad_y.row for i in phase.kernel_rows[::-1]]
+        back = [-((j * dw - phase.column) // sw) * grad_y.c for j in phase.kernel_columns[::-1]]
+        taps, k_len = [u + b for u in up for b in back], cout
+        if conv.groups == 1 and up and back and np.all(np.diff(back) == cout):
+            taps, k_len = [u + back[0] for u in up], len(back) * cout  # a row of the kernel lies side by side in grad_y
+        for g in range(conv.groups):
+            add_product(
+                plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
+                rows, cin, taps, k_len,
+            )  # fmt: skip
+            packed += len(taps) * k_len * padded_columns(cin, plan.item) * plan.item
+
+
+def add_grad_weights(plan: Plan, conv: Conv, x: Images, grad_y: Images, grad_w: Pointer, *, flags: int = 0) -> None:
+    """Emits grad_w (HWIO): the sum over all outputs of the part. flags=ACCUMULATE adds to what is there.
+
+    grad_w[kh, kw, ci, co] (+)= sum over n, oh, ow of x[n, oh * sh + kh * dh - top, ow * sw + kw * dw - left, ci] * grad_y[n, oh, ow, co]
+    """
+    x = with_halo(plan, x, conv.halo)
+    (kh, kw), (sh, sw), (dh, dw) = conv.window.kernel, conv.window.strides, conv.window.dilation
+    (top, _), (left, _) = conv.halo
+    oh, ow = conv.output
+    cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
+    i, j, k = np.meshgrid(*map(np.arange, (kh, kw, cin)), indexing="ij")
+    rows = Rows((x.pixels(i * dh - top, j * dw - left) + k).reshape(-1), np.arange(conv.depth) * conv.cout)
+    n, r = np.meshgrid(np.arange(x.n), np.arange(oh), indexing="ij")
+    taps_a = (n * x.image + r * sh * x.row).reshape(-1)
+    taps_b = (n * grad_y.image + grad_y.pixels(r, 0)).reshape(-1)
+    for g in range(conv.groups):
+        first = g * cout * plan.item
+        add_product(
+            plan, x.start + g * cin * plan.item, grad_y.start + first, grad_w + first,
+            rows, cout, taps_a, ow, taps_b=taps_b, a_step=sw * x.c, b_step=grad_y.c, flags=flags,
+        )  # fmt: skip

@@ -1,0 +1,40 @@
+"""What the processor that kernels are compiled for offers: the width of its vectors and how many registers it has."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import NamedTuple
+
+import llvmlite.binding as llvm
+from numba.core.registry import cpu_target
+
+
+class Host(NamedTuple):
+    """`vector_bytes` of one vector register, and the number of such `registers`."""
+
+    vector_bytes: int
+    registers: int
+
+    def lanes(self, item: int) -> int:
+        """Numbers of `item` bytes in one vector."""
+        return self.vector_bytes // item
+
+
+@functools.cache
+def host() -> Host:
+    """Asks Numba's own target, which obeys NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, by compiling one addition of 16 floats
+    for it and looking which registers the assembly uses."""
+    codegen = cpu_target.target_context.codegen()
+    module = llvm.parse_assembly(
+        "define void @f(ptr %p) {\n"
+        "  %x = load <16 x float>, ptr %p\n  %y = fadd <16 x float> %x, %x\n"
+        "  store <16 x float> %y, ptr %p\n  ret void\n}\n"
+    )
+    module.triple = llvm.get_process_triple()
+    assembly = codegen._tm.emit_assembly(module)
+    if re.search(r"\bzmm\d", assembly):
+        return Host(64, 32)
+    if re.search(r"\bymm\d", assembly):
+        return Host(32, 16)
+    return Host(16, 16 if "xmm" in assembly else 32)

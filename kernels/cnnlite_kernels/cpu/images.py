@@ -1,0 +1,141 @@
+"""Where a part's images lie in memory: NHWC with a halo of zeros around each image, so that padding needs no copy later."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import carray
+
+from cnnlite_kernels.cpu.jit import kernel
+from cnnlite_kernels.cpu.memory import POINTER, Pointer, address, array_at
+
+Pair = tuple[int, int]
+NO_HALO = ((0, 0), (0, 0))
+
+
+class Images(NamedTuple):
+    """n images of h x w pixels with c channels, in memory (n, top + h + bottom, left + w + right, c).
+
+    `start` is the first number of the halo; `pixels` gives offsets of real pixels, in numbers, from it.
+    """
+
+    start: Pointer
+    n: int
+    h: int
+    w: int
+    c: int
+    halo: tuple[Pair, Pair] = NO_HALO
+
+    @property
+    def row(self) -> int:
+        """Numbers from one row of pixels to the next."""
+        return (self.halo[1][0] + self.w + self.halo[1][1]) * self.c
+
+    @property
+    def image(self) -> int:
+        """Numbers from one image to the next."""
+        return (self.halo[0][0] + self.h + self.halo[0][1]) * self.row
+
+    @property
+    def count(self) -> int:
+        """Numbers in all, halos included."""
+        return self.n * self.image
+
+    @property
+    def origin(self) -> int:
+        """The first real pixel's first number."""
+        return self.halo[0][0] * self.row + self.halo[1][0] * self.c
+
+    def pixels(self, rows, columns) -> np.ndarray:
+        """Offsets of the pixels at (rows, columns) of the first image; negative ones reach into the halo."""
+        return self.origin + np.asarray(rows) * self.row + np.asarray(columns) * self.c
+
+    def covers(self, halo: tuple[Pair, Pair]) -> bool:
+        """Whether the halo is at least as wide as another on every side."""
+        return all(have >= want for mine, other in zip(self.halo, halo, strict=True) for have, want in zip(mine, other, strict=True))
+
+
+def widest(*halos: tuple[Pair, Pair]) -> tuple[Pair, Pair]:
+    """The smallest halo that covers all of these."""
+    (top, bottom), (left, right) = NO_HALO
+    for (t, b), (lf, r) in halos:
+        top, bottom, left, right = max(top, t), max(bottom, b), max(left, lf), max(right, r)
+    return (top, bottom), (left, right)
+
+
+HALO = np.dtype(
+    [("x", POINTER), ("y", POINTER)]
+    + [(name, np.int64) for name in ("n", "h", "row", "x_row", "x_image", "top", "left", "bottom", "right")]
+)
+
+
+@kernel(HALO)
+def clear_halo(item):
+    """Zeros around the images at y: rows of `row` numbers between margins of top, bottom (rows), left, right (numbers)."""
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        pitch = d.left + d.row + d.right
+        image = (d.top + d.h + d.bottom) * pitch
+        y = array_at(address(bases, d.y), d.n * image, item)
+        for n in range(d.n):
+            start = n * image
+            y[start : start + d.top * pitch + d.left] = 0
+            for r in range(d.h - 1):  # the end of one row and the beginning of the next are neighbours
+                gap = start + (d.top + r + 1) * pitch - d.right
+                y[gap : gap + d.right + d.left] = 0
+            y[start + (d.top + d.h) * pitch - d.right : start + image] = 0
+
+    return body
+
+
+@kernel(HALO)
+def copy_with_halo(item):
+    """Copies images at x, rows x_row and images x_image apart, to y with a halo of zeros."""
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        pitch = d.left + d.row + d.right
+        image = (d.top + d.h + d.bottom) * pitch
+        x = array_at(address(bases, d.x), (d.n - 1) * d.x_image + (d.h - 1) * d.x_row + d.row, item)
+        y = array_at(address(bases, d.y), d.n * image, item)
+        for n in range(d.n):
+            start = n * image
+            y[start : start + d.top * pitch] = 0
+            for r in range(d.h):
+                to, origin = start + (d.top + r) * pitch, n * d.x_image + r * d.x_row
+                y[to : to + d.left] = 0
+                for i in range(d.row):
+                    y[to + d.left + i] = x[origin + i]
+                y[to + d.left + d.row : to + pitch] = 0
+            y[start + (d.top + d.h) * pitch : start + image] = 0
+
+    return body
+
+
+def add_clear_halo(plan, y: Images) -> None:
+    """Writes the zeros around y, unless it has no halo."""
+    if y.halo == NO_HALO or y.n == 0:
+        return
+    plan.add(clear_halo, plan.item, y=y.start, n=y.n, h=y.h, row=y.w * y.c, **_margins(y))
+
+
+def with_halo(plan, x: Images, halo: tuple[Pair, Pair]) -> Images:
+    """x itself if its halo is wide enough, else a copy in scratch that has this one."""
+    if x.covers(halo) or x.n == 0:
+        return x
+    y = x._replace(halo=halo)
+    y = y._replace(start=plan.scratch(y.count * plan.item))
+    plan.add(
+        copy_with_halo,
+        plan.item,
+        x=x.start + x.origin * plan.item, y=y.start, n=x.n, h=x.h, row=x.w * x.c, x_row=x.row, x_image=x.image,
+        **_margins(y),
+    )  # fmt: skip
+    return y
+
+
+def _margins(y: Images) -> dict[str, int]:
+    (top, bottom), (left, right) = y.halo
+    return {"top": top, "bottom": bottom, "left": left * y.c, "right": right * y.c}

@@ -1,0 +1,112 @@
+"""Losses of one part of a batch: each image's loss, how many predictions are right, and the gradient for the backward pass.
+
+The last activation and the loss are one formula where that is exact: softmax with cross-entropy, sigmoid with binary
+cross-entropy, whose gradient with respect to the logits is prediction - target.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import carray
+
+from cnnlite_kernels.cpu.jit import kernel
+from cnnlite_kernels.cpu.memory import INT32, POINTER, address, array_at
+
+SPARSE, CATEGORICAL, BINARY, SQUARED = range(4)
+
+LOSS = np.dtype(
+    [(name, POINTER) for name in ("logits", "labels", "targets", "weights", "losses", "correct", "grad")]
+    + [(name, np.int64) for name in ("n", "c", "with_grad")]
+    + [("scale", np.float64), ("smallest", np.float64)]
+)
+
+
+@kernel(LOSS)
+def softmax_cross_entropy(item, sparse):
+    """losses[i] = weights[i] * -sum of t log softmax(z[i]), grad = scale * weights[i] * (softmax(z[i]) * sum of t - t).
+
+    logits z (n, c) and grad (n, c), which may be the same array; weights and losses (n,), correct (n,): 1 where the largest
+    logit is the largest target. t: targets (n, c), or with `sparse` labels (n,) int32 whose target is 1.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        zs, gs = address(bases, d.logits), address(bases, d.grad)
+        labels = array_at(address(bases, d.labels), d.n, INT32)
+        weights = array_at(address(bases, d.weights), d.n, item)
+        losses, correct = array_at(address(bases, d.losses), d.n, item), array_at(address(bases, d.correct), d.n, item)
+        for i in range(d.n):
+            z, grad = array_at(zs + i * d.c * item, d.c, item), array_at(gs + i * d.c * item, d.c, item)
+            t = array_at(address(bases, d.targets) + i * d.c * item, d.c * (1 - sparse), item)
+            top, best = z[0], 0
+            for c in range(1, d.c):
+                if not z[c] <= top:
+                    top, best = z[c], c
+            label = labels[i] if sparse else 0
+            mass = weights.dtype.type(1 if sparse else 0)
+            if not sparse:
+                for c in range(d.c):
+                    mass += t[c]
+                    label = c if t[c] > t[label] else label
+            total = z.dtype.type(0)
+            for c in range(d.c):
+                total += math.exp(z[c] - top)
+            log_total = math.log(total) + top
+            loss = z.dtype.type(0)
+            if sparse:
+                loss = log_total - z[label]
+            else:
+                for c in range(d.c):
+                    if t[c] != 0:
+                        loss += t[c] * (log_total - z[c])
+            losses[i] = weights[i] * loss
+            correct[i] = best == label
+            if d.with_grad:
+                scale = weights[i] * weights.dtype.type(d.scale)
+                for c in range(d.c):
+                    target = (c == label) * mass if sparse else t[c]
+                    grad[c] = scale * (math.exp(z[c] - log_total) * mass - target)
+
+    return body
+
+
+@kernel(LOSS)
+def elementwise(item, kind):
+    """The mean over c of an elementwise loss of predictions y (n, c) against targets t (n, c); grad with respect to y.
+
+    SQUARED: (y - t)^2, correct: y == t mean. BINARY: -(t log y + (1 - t) log(1 - y)) with y kept within `smallest` of 0 and 1;
+    correct: the share of y on the same side of 0.5 as t.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        ys, gs, ts = address(bases, d.logits), address(bases, d.grad), address(bases, d.targets)
+        weights = array_at(address(bases, d.weights), d.n, item)
+        losses, correct = array_at(address(bases, d.losses), d.n, item), array_at(address(bases, d.correct), d.n, item)
+        number = weights.dtype.type
+        one, half = number(1), number(0.5)
+        low = number(d.smallest)
+        for i in range(d.n):
+            y, grad = array_at(ys + i * d.c * item, d.c, item), array_at(gs + i * d.c * item, d.c, item)
+            t = array_at(ts + i * d.c * item, d.c, item)
+            loss, right = number(0), number(0)
+            scale = weights[i] * number(d.scale) / number(d.c)
+            for c in range(d.c):
+                if kind == SQUARED:
+                    difference = y[c] - t[c]
+                    loss += difference * difference
+                    right += y[c] == t[c]
+                    slope = number(2) * difference
+                else:
+                    p = min(max(y[c], low), one - low)
+                    loss -= t[c] * math.log(p) + (one - t[c]) * math.log(one - p)
+                    right += (y[c] > half) == (t[c] > half)
+                    slope = (p - t[c]) / (p * (one - p)) if low <= y[c] <= one - low else number(0)
+                if d.with_grad:
+                    grad[c] = scale * slope
+            losses[i] = weights[i] * loss / number(d.c)
+            correct[i] = right / number(d.c)
+
+    return body

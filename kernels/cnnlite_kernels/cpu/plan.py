@@ -1,0 +1,99 @@
+"""A plan is a table of kernels with their descriptors, made once for a shape and run many times without Python in between.
+
+`Plan` collects the entries for one part; `Job` binds plans to the memory of their parts and runs them. Ops put one or two
+entries into a plan, a model all of its layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnlite_kernels.cpu import team, threads
+from cnnlite_kernels.cpu.jit import Kernel
+from cnnlite_kernels.cpu.memory import Base, Pointer, pointer_to
+
+LINE = 64  # bytes of a cache line, to which every buffer is aligned
+
+
+class Plan:
+    """Entries that run one after the other on each part, and the workspace that they need.
+
+    The workspace is laid out here, in bytes from Base.WORK; `free` gives back what came after a mark, for layers that need
+    scratch only while they run.
+    """
+
+    def __init__(self, item: int = 4) -> None:
+        self.item = item  # bytes of a number: 4 for float32, 8 for float64
+        self.workspace = 0
+        self._used = 0
+        self._entries: list[tuple[int, np.ndarray]] = []
+        self._kept: list[np.ndarray] = []  # tables that descriptors point to
+
+    def add(self, kernel: Kernel, *integers: int, **fields: int | Pointer) -> np.ndarray:
+        """Appends a kernel (see jit.Kernel) with its descriptor's fields; returns the descriptor."""
+        descriptor = np.zeros(1, kernel.descriptor)
+        for name, value in fields.items():
+            descriptor[name] = tuple(value) if isinstance(value, Pointer) else value
+        self._entries.append((kernel.address(*integers), descriptor))
+        return descriptor
+
+    def table(self, offsets) -> Pointer:
+        """Keeps a table of int64 for the kernels."""
+        kept = np.ascontiguousarray(offsets, np.int64).reshape(-1)
+        self._kept.append(kept)
+        return pointer_to(kept)
+
+    def scratch(self, size: int) -> Pointer:
+        """`size` bytes of workspace, from the beginning of a cache line; a vector may be read past its end."""
+        start = self._used
+        self._used = start + -(-(size + LINE) // LINE) * LINE
+        self.workspace = max(self.workspace, self._used)
+        return Pointer(Base.WORK, start)
+
+    def mark(self) -> int:
+        return self._used
+
+    def free(self, mark: int) -> None:
+        """Gives back all scratch taken since `mark`."""
+        self._used = mark
+
+    def entries(self) -> np.ndarray:
+        """Pairs (kernel, descriptor) of addresses."""
+        pairs = [(function, descriptor.ctypes.data) for function, descriptor in self._entries]
+        return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+class Part(NamedTuple):
+    """A plan and where this part's memory is: addresses by base. Without one for Base.WORK the thread's workspace is used."""
+
+    plan: Plan
+    bases: Mapping[int, int] = {}
+
+
+class Job:
+    """Segments of parts. All parts of one segment are done before the next begins; which thread takes which is open.
+
+    `bases[s][p]` is the table of base addresses of part p of segment s, which may be changed between runs.
+    """
+
+    def __init__(self, segments: Sequence[Sequence[Part]]) -> None:
+        self._plans = {id(part.plan): part.plan for parts in segments for part in parts}
+        self._entries = {key: plan.entries() for key, plan in self._plans.items()}
+        self._parts = [np.zeros((len(parts), team.PART_COLUMNS), np.int64) for parts in segments]
+        self.bases = [rows[:, team.PART_BASES :] for rows in self._parts]
+        self._segments = np.zeros((len(segments), team.SEGMENT_COLUMNS), np.int64)
+        for segment, rows, parts in zip(self._segments, self._parts, segments, strict=True):
+            segment[team.PARTS], segment[team.COUNT] = rows.ctypes.data, len(parts)
+            for row, part in zip(rows, parts, strict=True):
+                entries = self._entries[id(part.plan)]
+                row[team.ENTRIES], row[team.KERNELS] = entries.ctypes.data, len(entries)
+                for base, address in part.bases.items():
+                    row[team.PART_BASES + base] = address
+        self._workspace = max((plan.workspace for plan in self._plans.values()), default=0)
+
+    def run(self) -> None:
+        """Runs all segments in order, each over all of its parts."""
+        threads.run(self._segments, self._workspace)

@@ -1,0 +1,188 @@
+"""How a product is cut into sweeps: which tile, which blocks, and the tables of rows and taps (tile.py has the formula)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import carray
+
+from cnnlite_kernels.cpu.host import host
+from cnnlite_kernels.cpu.jit import kernel
+from cnnlite_kernels.cpu.memory import INT64, NOWHERE, POINTER, Pointer, address, array_at
+from cnnlite_kernels.cpu.plan import Plan
+from cnnlite_kernels.cpu.sweep import sweep
+from cnnlite_kernels.cpu.tile import ACCUMULATE
+
+VECTORS = 2  # vectors of columns in a tile: with 14 rows, 28 accumulators, 2 of B and 1 of A fill 32 registers
+ROWS = {32: (14, 12, 9, 8, 4, 1), 16: (6, 4, 2, 1)}  # rows that a tile may have, by the number of vector registers
+CACHE = 1 << 18  # bytes of B, and of A, that one pass keeps in L2
+
+
+class Columns(NamedTuple):
+    """A run of `blocks` equal blocks of columns: from column `start`, each `vectors` vectors wide, the last vector of the last
+    (and only) block filled up to `tail` lanes if that is not 0."""
+
+    start: int
+    blocks: int
+    vectors: int
+    tail: int
+
+
+def column_runs(columns: int, item: int) -> list[Columns]:
+    """Cuts columns into blocks of two vectors, then what is left: at most two runs."""
+    lanes = host().lanes(item)
+    width = VECTORS * lanes
+    whole, rest = divmod(columns, width)
+    runs = [Columns(0, whole, VECTORS, 0)] if whole else []
+    if rest:
+        runs.append(Columns(whole * width, 1, -(-rest // lanes), rest % lanes))
+    return runs
+
+
+def padded_columns(columns: int, item: int) -> int:
+    """Columns of packed B: filled up to whole vectors."""
+    lanes = host().lanes(item)
+    return -(-columns // lanes) * lanes
+
+
+def tile_rows(rows: int, pool: int = 1) -> int:
+    """The rows of a tile that do `rows` rows (in groups of `pool`) in the least time."""
+    choices = [mr for mr in ROWS[host().registers] if mr % pool == 0]
+    if not choices:  # a pooling window as tall as no usual tile
+        choices = [pool]
+    # two FMAs or loads a cycle, each FMA's result ready after four
+    return min(choices, key=lambda mr: (-(-rows // mr) * max(mr * VECTORS, mr + VECTORS, 8), -mr))
+
+
+def poolable(pool: int) -> bool:
+    """Whether a tile can hold whole pooling windows of this many rows."""
+    return pool <= max(ROWS[host().registers])
+
+
+PACK = np.dtype(
+    [(name, POINTER) for name in ("x", "y", "taps")]
+    + [(name, np.int64) for name in ("count", "k_len", "k_step", "column_step", "start", "columns", "width")]
+    + [("scale", np.float64)]
+)
+
+
+@kernel(PACK)
+def pack(item):
+    """B in the order a tile reads it: blocks of `width` columns, in each (tap, k, column) without gaps, zeros past `columns`.
+
+    y[block, t, k, j] = scale * x[taps[t] + k * k_step + (start + block * width + j) * column_step]
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        taps = array_at(address(bases, d.taps), d.count, INT64)
+        depth = d.count * d.k_len
+        blocks = -(-(d.columns - d.start) // d.width)
+        y = array_at(address(bases, d.y), blocks * depth * d.width, item)
+        x = array_at(address(bases, d.x), 1, item)
+        scale = x.dtype.type(d.scale)
+        at = 0
+        for block in range(blocks):
+            first = d.start + block * d.width
+            here = min(d.width, d.columns - first)
+            for t in range(d.count):
+                for k in range(d.k_len):
+                    base = taps[t] + k * d.k_step + first * d.column_step
+                    if d.column_step == 1:
+                        for j in range(here):
+                            y[at + j] = scale * x[base + j]
+                    else:
+                        for j in range(here):
+                            y[at + j] = scale * x[base + j * d.column_step]
+                    for j in range(here, d.width):
+                        y[at + j] = 0
+                    at += d.width
+
+    return body
+
+
+def add_pack(
+    plan: Plan, x: Pointer, y: Pointer, taps: Sequence[int], k_len: int, k_step: int, columns: int, column_step: int, scale: float = 1
+) -> None:
+    """Emits the packing of B at x to y, which takes len(taps) * k_len * padded_columns(columns) numbers."""
+    lanes = host().lanes(plan.item)
+    depth = len(taps) * k_len
+    table = plan.table(taps)
+    for run in column_runs(columns, plan.item):
+        stop = run.start + run.blocks * run.vectors * lanes
+        plan.add(
+            pack, plan.item,
+            x=x, y=y + run.start * depth * plan.item, taps=table, count=len(taps), k_len=k_len, k_step=k_step,
+            column_step=column_step, start=run.start, columns=min(columns, stop), width=run.vectors * lanes, scale=scale,
+        )  # fmt: skip
+
+
+class Rows(NamedTuple):
+    """Rows of a product: offsets in A, and of the C they make (one for each group of `pool` rows).
+
+    `groups` repeats them, `a_group` further in A and `c_group` further in C: the images of a batch.
+    """
+
+    a: np.ndarray
+    c: np.ndarray
+    groups: int = 1
+    a_group: int = 0
+    c_group: int = 0
+    pool: int = 1
+
+
+def add_product(
+    plan: Plan, a: Pointer, b: Pointer, c: Pointer, rows: Rows, columns: int, taps_a: Sequence[int], k_len: int, *,
+    taps_b: Sequence[int] | None = None, a_step: int = 1, b_step: int = 0,
+    bias: Pointer = NOWHERE, index: Pointer = NOWHERE, flags: int = 0,
+) -> None:  # fmt: skip
+    """Emits C (+)= A * B.
+
+    B is packed (add_pack, taps and k in the same order) unless taps_b is given: then it is read where it lies, k b_step apart.
+    """
+    item, lanes = plan.item, host().lanes(plan.item)
+    if len(rows.a) == 0 or columns == 0 or rows.groups == 0:
+        return
+    packed = taps_b is None
+    pool = rows.pool
+    mr = tile_rows(len(rows.a), pool)
+    blocks = -(-len(rows.a) // mr)
+    # the last tile is filled up with its last rows again: they are computed twice and written with the same numbers
+    last = lambda table, size: np.minimum(np.arange(blocks * size), len(table) - 1)  # noqa: E731
+    rows_a = rows.a.reshape(-1, pool)[last(rows.c, mr // pool)].reshape(-1)
+    table_a, table_c = plan.table(rows_a), plan.table(rows.c[last(rows.c, mr // pool)])
+
+    taps = len(taps_a)
+    width = VECTORS * lanes
+    # one tap reads k_len rows of B and of A k_len numbers a row of the tile (packed), or as many pixels
+    tap_bytes = k_len * (width if packed else a_step + b_step) * item
+    at_once = taps if pool > 1 else min(taps, max(1, CACHE // max(1, tap_bytes)))
+    at_once = -(-taps // -(-taps // at_once)) if taps else 0  # as even as can be
+    chunk = max(1, CACHE // max(1, mr * at_once * k_len * item)) if packed else blocks
+    table_taps = plan.table(taps_a)
+    for run in column_runs(columns, item):
+        columns_here = run.vectors * lanes
+        table_b = plan.table(np.arange(taps) * k_len * columns_here if packed else taps_b)
+        start = run.start * (taps * k_len if packed else 1)
+        common = dict(
+            a=a, b=b + start * item, c=c + run.start * item, index=index + run.start, bias=bias + run.start * item,
+            rows_a=table_a, rows_c=table_c, groups=rows.groups, a_group=rows.a_group, c_group=rows.c_group,
+            row_blocks=blocks, chunk=chunk, col_blocks=run.blocks,
+            b_block=taps * k_len * columns_here if packed else columns_here,
+            k_len=k_len, a_step=a_step, b_step=b_step, tail_lanes=run.tail,
+        )  # fmt: skip
+        for first, count, each, more in _tap_blocks(taps, at_once, flags):
+            plan.add(
+                sweep, mr, run.vectors, lanes, item, int(packed), int(run.tail > 0), pool,
+                taps_a=table_taps + first * 8, taps_b=table_b + first * 8, tap_blocks=count, taps=each, flags=more, **common,
+            )  # fmt: skip
+
+
+def _tap_blocks(taps: int, at_once: int, flags: int) -> list[tuple[int, int, int, int]]:
+    """(first tap, blocks, taps in each, flags) of the one or two sweeps that together take all taps."""
+    if not taps or taps % at_once == 0:
+        return [(0, taps // at_once if taps else 1, at_once, flags)]
+    whole = taps // at_once
+    return [(0, whole, at_once, flags & ACCUMULATE), (whole * at_once, 1, taps % at_once, flags | ACCUMULATE)]

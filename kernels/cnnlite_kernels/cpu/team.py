@@ -1,0 +1,135 @@
+"""The compiled loops that run a plan: kernels from a table, parts of a batch shared out among threads, nothing in Python.
+
+A job is a row of segments. Every thread of the team takes parts of the first segment until none is left, waits until all of
+them are done (a layer may need the whole batch, and so does the optimizer), and goes on to the next segment. Which thread
+computes a part changes nothing in its numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic, register_jitable
+
+from cnnlite_kernels.cpu.atomics import atomic_add, atomic_load, atomic_store, call_kernel
+from cnnlite_kernels.cpu.jit import kernel
+from cnnlite_kernels.cpu.memory import BASES, INT64, Base, array_at
+
+# Columns of a segment, a row of int64.
+PARTS = 0  # address of COUNT rows, one for each part
+COUNT = 1
+TAKEN = 2  # parts begun, and parts finished, in this run
+DONE = 3
+SEGMENT_COLUMNS = 4
+# Columns of a part: address of KERNELS pairs (kernel, descriptor), then its table of base addresses.
+ENTRIES = 0
+KERNELS = 1
+PART_BASES = 2
+PART_COLUMNS = PART_BASES + BASES
+
+TEAM = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "open",  # 1 while a job may be joined
+            "inside",  # threads that may be looking at the job; it is not touched before they are gone
+            "segments",  # address and number of the job's segments
+            "count",
+            "patience",  # turns a follower looks for the next job before it goes to sleep
+            "here",  # address of this record
+        )
+    ]
+)
+OPEN, INSIDE = TEAM.fields["open"][1], TEAM.fields["inside"][1]
+WORK = int(Base.WORK)
+SPINS = 2000  # looks at a counter before the processor is offered to somebody else
+
+
+@intrinsic
+def offer_processor(typing):
+    """sched_yield where there is one: with more threads than cores, the one that is waited for must get to run."""
+
+    def codegen(context, builder, signature, arguments):
+        if sys.platform != "win32":
+            function_type = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@register_jitable
+def wait_until(where, wanted):
+    """Until the counter at an address is what is wanted."""
+    spins = 0
+    while atomic_load(where) != wanted:
+        spins += 1
+        if spins > SPINS:
+            offer_processor()
+
+
+@register_jitable
+def take_parts(bases, segments, count):
+    """This thread's share of a job: parts of one segment after the other. bases: this thread's table."""
+    work = bases[WORK]
+    for s in range(count):
+        where = segments + s * SEGMENT_COLUMNS * 8
+        segment = array_at(where, SEGMENT_COLUMNS, INT64)
+        number = atomic_add(where + TAKEN * 8, 1)
+        while number < segment[COUNT]:
+            part = array_at(segment[PARTS] + number * PART_COLUMNS * 8, PART_COLUMNS, INT64)
+            for i in range(BASES):
+                bases[i] = part[PART_BASES + i]
+            if bases[WORK] == 0:
+                bases[WORK] = work
+            entries = array_at(part[ENTRIES], 2 * part[KERNELS], INT64)
+            for e in range(part[KERNELS]):
+                call_kernel(entries[2 * e], bases.ctypes.data, entries[2 * e + 1])
+            atomic_add(where + DONE * 8, 1)
+            number = atomic_add(where + TAKEN * 8, 1)
+        wait_until(where + DONE * 8, segment[COUNT])
+    bases[WORK] = work
+
+
+@kernel(TEAM)
+def lead():
+    """Runs a job to its end, with whoever joins. bases: this thread's table, with its workspace."""
+
+    def body(bases, d):
+        team = carray(d, 1)[0]
+        for s in range(team.count):
+            where = team.segments + s * SEGMENT_COLUMNS * 8
+            atomic_store(where + TAKEN * 8, 0)
+            atomic_store(where + DONE * 8, 0)
+        atomic_store(team.here + OPEN, 1)
+        take_parts(carray(bases, BASES), team.segments, team.count)
+        atomic_store(team.here + OPEN, 0)
+        wait_until(team.here + INSIDE, 0)
+
+    return body
+
+
+@kernel(TEAM)
+def follow():
+    """Joins jobs as they open, until none has for `patience` turns. bases: this thread's table, with its workspace."""
+
+    def body(bases, d):
+        team = carray(d, 1)[0]
+        idle = 0
+        while idle < team.patience:
+            idle += 1
+            if atomic_load(team.here + OPEN) == 1:
+                # The leader closes and then waits for INSIDE to be 0: between these two lines it may have closed.
+                atomic_add(team.here + INSIDE, 1)
+                if atomic_load(team.here + OPEN) == 1:
+                    take_parts(carray(bases, BASES), team.segments, team.count)
+                    idle = 0
+                atomic_add(team.here + INSIDE, -1)
+            elif idle > SPINS:
+                offer_processor()
+
+    return body

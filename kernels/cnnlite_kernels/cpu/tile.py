@@ -1,0 +1,196 @@
+"""The microkernel: a block of C, MR rows by NV vectors, kept in registers while a sum runs over taps and k.
+
+    C[i, j] (+)= sum over t < taps, k < k_len of  A[rows_a[i] + taps_a[t] + k * a_step] * B[taps_b[t] + k * b_step + j]
+
+With tables for the rows and the taps this one loop is a matrix product, a convolution, and both of its gradients:
+
+    pass           row i of C              column j   tap t            k
+    matmul         row of A                column     block of k       within the block
+    conv2d         output pixel            cout       kernel row       kw * cin, contiguous in x and w
+    grad_input     input pixel             cin        kernel row       kw * cout, contiguous in grad_y and flipped w
+    grad_weights   (kh, kw, cin)           cout       row of grad_y    its pixels
+
+The intrinsic emits LLVM vectors, so the register blocking is what is written here, not what the auto-vectoriser made of it.
+MR, NV, LANES, ITEM, PACKED, TAIL and POOL are literals: each combination is its own machine code.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+# flags of a tile, known when it runs
+ACCUMULATE = 1  # start from what C holds, not from zero
+BIAS = 2  # add bias[j] at the end
+RELU = 4  # then max(0, .), NaN passes
+INDEX = 8  # with POOL: also write which row of each group was the maximum
+
+UNROLL = 4  # steps of k in one turn of the packed loop: the loop's own instructions disappear behind 4 * MR * NV FMAs
+INT = ir.IntType(64)
+BYTE = ir.IntType(8)
+
+
+class _Vectors:
+    """Loads, stores and arithmetic on vectors of LANES numbers at integer addresses."""
+
+    def __init__(self, builder: ir.IRBuilder, item: int, lanes: int) -> None:
+        self.bl, self.item, self.lanes = builder, item, lanes
+        self.number = ir.FloatType() if item == 4 else ir.DoubleType()
+        self.vector = ir.VectorType(self.number, lanes)
+        self.name = f"v{lanes}f{8 * item}"
+        self.undefined = ir.Constant(self.vector, ir.Undefined)
+        self.zero = ir.Constant(self.vector, [0.0] * lanes)
+
+    def pointer(self, address, type_):
+        return self.bl.inttoptr(address, type_.as_pointer())
+
+    def integer(self, base, index):
+        """base[index] of a table of int64."""
+        return self.bl.load(self.bl.gep(self.pointer(base, INT), [index]))
+
+    def function(self, name, result, arguments):
+        return cgutils.get_or_insert_function(self.bl.module, ir.FunctionType(result, arguments), name)
+
+    def load(self, pointer, mask=None):
+        pointer = self.bl.bitcast(pointer, self.vector.as_pointer())
+        if mask is None:
+            loaded = self.bl.load(pointer)
+            loaded.align = self.item
+            return loaded
+        f = self.function(
+            f"llvm.masked.load.{self.name}.p0", self.vector, [pointer.type, ir.IntType(32), mask.type, self.vector]
+        )
+        return self.bl.call(f, [pointer, ir.IntType(32)(self.item), mask, self.zero])
+
+    def store(self, value, pointer, mask=None):
+        pointer = self.bl.bitcast(pointer, value.type.as_pointer())
+        align = 1 if value.type.element == BYTE else self.item
+        if mask is None:
+            self.bl.store(value, pointer).align = align
+            return
+        name = f"v{self.lanes}i8" if align == 1 else self.name
+        f = self.function(
+            f"llvm.masked.store.{name}.p0", ir.VoidType(), [value.type, pointer.type, ir.IntType(32), mask.type]
+        )
+        self.bl.call(f, [value, pointer, ir.IntType(32)(align), mask])
+
+    def broadcast(self, scalar):
+        one = self.bl.insert_element(ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined), scalar, ir.IntType(32)(0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.bl.shuffle_vector(one, ir.Constant(one.type, ir.Undefined), lanes)
+
+    def multiply_add(self, x, y, z):
+        """x * y + z; fmuladd and not fma, which without an FMA unit calls a library function per lane."""
+        f = self.function(f"llvm.fmuladd.{self.name}", self.vector, [self.vector] * 3)
+        return self.bl.call(f, [x, y, z])
+
+    def relu(self, x):
+        """0 where x < 0, else x: a NaN is not less than 0 and passes."""
+        return self.bl.select(self.bl.fcmp_ordered("<", x, self.zero), self.zero, x)
+
+    def first_maximum(self, values):
+        """The maximum of some vectors lane by lane, and (as uint8) which of them it is: the first one, a NaN before any number."""
+        best = values[0]
+        place = ir.Constant(ir.VectorType(BYTE, self.lanes), [0] * self.lanes)
+        for q, value in enumerate(values[1:], start=1):
+            larger = self.bl.fcmp_unordered(">", value, best)  # also where either is NaN
+            larger = self.bl.and_(larger, self.bl.fcmp_ordered("ord", best, best))
+            best = self.bl.select(larger, value, best)
+            place = self.bl.select(larger, ir.Constant(place.type, [q] * self.lanes), place)
+        return best, place
+
+    def first_lanes(self, count):
+        """Mask of the lanes below `count`."""
+        lane = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
+        return self.bl.icmp_signed("<", lane, self.broadcast(count))
+
+
+@intrinsic(prefer_literal=True)
+def tile(
+    typing, a, rows_a, taps_a, b, taps_b, c, rows_c, index, bias, taps, k_len, a_step, b_step, tail_lanes, flags,
+    MR, NV, LANES, ITEM, PACKED, TAIL, POOL,
+):  # fmt: skip
+    """One tile. Addresses are int64; tables hold int64 counts of numbers, not bytes.
+
+    a, b, c, bias, index: addresses of the first element; rows_a, rows_c: tables of MR (rows_c: MR / POOL) offsets;
+    taps_a, taps_b: tables of `taps` offsets. PACKED: a_step is 1 and b_step NV * LANES, known when compiling, and k is unrolled.
+    TAIL: the last vector has only `tail_lanes` columns (B is masked unless PACKED, where it is padded).
+    POOL > 1: each group of POOL rows becomes one, their maximum; the first maximum wins, NaN wins over numbers. With INDEX its
+    place in the group is written as uint8 at index[rows_c[g] + j], or POOL itself when RELU left nothing of it.
+    """
+    literals = (MR, NV, LANES, ITEM, PACKED, TAIL, POOL)
+    if not all(isinstance(literal, types.IntegerLiteral) for literal in literals):
+        return None
+    mr, nv, lanes, item, packed, tail, pool = (literal.literal_value for literal in literals)
+    signature = types.void(*[types.int64] * 15, *literals)
+
+    def codegen(context, bl, signature, arguments):
+        (a, rows_a, taps_a, b, taps_b, c, rows_c, index, bias, taps, k_len, a_step, b_step, tail_lanes, flags) = arguments[:15]
+        v = _Vectors(bl, item, lanes)
+        mask = v.first_lanes(tail_lanes) if tail else None
+        masks = [None] * (nv - 1) + [mask]
+        if packed:
+            a_step, b_step = INT(1), INT(nv * lanes)
+
+        def at(base, offset):
+            return bl.gep(base, [offset])
+
+        def has(flag):
+            return bl.icmp_signed("!=", bl.and_(flags, INT(flag)), INT(0))
+
+        # setup: one pointer a row, zero or C in the accumulators
+        a_row = [at(v.pointer(a, v.number), v.integer(rows_a, INT(i))) for i in range(mr)]
+        c_row = [at(v.pointer(c, v.number), v.integer(rows_c, INT(i))) for i in range(mr // pool)]
+        acc = [[cgutils.alloca_once_value(bl, v.zero) for _ in range(nv)] for _ in range(mr)]
+        if pool == 1:
+            with bl.if_then(has(ACCUMULATE)):
+                for i in range(mr):
+                    for j in range(nv):
+                        bl.store(v.load(at(c_row[i], INT(j * lanes)), masks[j]), acc[i][j])
+
+        # loop
+        def step(a_offset, b_pointer):
+            b_vectors = [v.load(at(b_pointer, INT(j * lanes)), None if packed else masks[j]) for j in range(nv)]
+            for i in range(mr):
+                x = v.broadcast(bl.load(at(a_row[i], a_offset)))
+                for j in range(nv):
+                    bl.store(v.multiply_add(x, b_vectors[j], bl.load(acc[i][j])), acc[i][j])
+
+        with cgutils.for_range(bl, taps) as tap:
+            a_tap = v.integer(taps_a, tap.index)
+            b_tap = at(v.pointer(b, v.number), v.integer(taps_b, tap.index))
+            done = INT(0)
+            if packed:
+                turns = bl.sdiv(k_len, INT(UNROLL))
+                done = bl.mul(turns, INT(UNROLL))
+                with cgutils.for_range(bl, turns) as turn:
+                    k = bl.mul(turn.index, INT(UNROLL))
+                    b_turn = at(b_tap, bl.mul(k, b_step))
+                    for u in range(UNROLL):
+                        step(bl.add(bl.add(a_tap, k), INT(u)), at(b_turn, INT(u * nv * lanes)))
+            with cgutils.for_range(bl, bl.sub(k_len, done)) as rest:
+                k = bl.add(rest.index, done)
+                step(bl.add(a_tap, bl.mul(k, a_step)), at(b_tap, bl.mul(k, b_step)))
+
+        # write
+        with bl.if_then(has(BIAS)):
+            for j in range(nv):
+                b_j = v.load(at(v.pointer(bias, v.number), INT(j * lanes)), masks[j])
+                for i in range(mr):
+                    bl.store(bl.fadd(bl.load(acc[i][j]), b_j), acc[i][j])
+        for g in range(mr // pool):
+            for j in range(nv):
+                best, place = v.first_maximum([bl.load(acc[g * pool + q][j]) for q in range(pool)])
+                relu = bl.select(has(RELU), v.relu(best), best)
+                v.store(relu, at(c_row[g], INT(j * lanes)), masks[j])
+                if pool > 1:
+                    with bl.if_then(has(INDEX)):
+                        dead = bl.and_(v.broadcast(has(RELU)), bl.fcmp_ordered("<=", best, v.zero))
+                        place = bl.select(dead, ir.Constant(place.type, [pool] * lanes), place)
+                        row = at(v.pointer(index, BYTE), v.integer(rows_c, INT(g)))
+                        v.store(place, at(row, INT(j * lanes)), masks[j])
+        return context.get_dummy_value()
+
+    return signature, codegen
