@@ -119,9 +119,25 @@ def backward(item, kind):
     return body
 
 
+@kernel(ROWS)
+def add_to(item):
+    """y += x over images (n, h, w, c)."""
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        for n in range(d.n):
+            for h in range(d.h):
+                x = array_at(address(bases, d.x) + (n * d.x_image + h * d.x_row) * item, d.w * d.c, item)
+                y = array_at(address(bases, d.y) + (n * d.y_image + h * d.y_row) * item, d.w * d.c, item)
+                for i in range(d.w * d.c):
+                    y[i] += x[i]
+
+    return body
+
+
 UNPOOL = np.dtype(
     [(name, POINTER) for name in ("grad_y", "index", "grad_x", "grad_b")]
-    + [(name, np.int64) for name in ("n", "h", "w", "c", "y_row", "y_image", "x_row", "x_image", "ph", "pw", "with_bias", "accumulate")]
+    + [(name, np.int64) for name in ("n", "h", "w", "c", "y_row", "y_image", "index_row", "index_image", "x_row", "x_image", "ph", "pw", "with_bias", "accumulate")]
 )
 
 
@@ -129,7 +145,7 @@ UNPOOL = np.dtype(
 def unpool(item):
     """The gradient before relu and pooling side by side: grad_y goes to the window's pixel that index names, the others get 0.
 
-    grad_y (n, h, w, c) and index likewise (uint8, ph * pw where relu left nothing); grad_x (n, h * ph, w * pw, c).
+    grad_y (n, h, w, c) and index (n, h, w, c) (uint8, ph * pw where relu left nothing); grad_x (n, h * ph, w * pw, c).
     grad_b[c] = sum over all pixels of grad_x.
     """
 
@@ -143,9 +159,8 @@ def unpool(item):
         for n in range(d.n):
             for h in range(d.h):
                 for w in range(d.w):
-                    at = n * d.y_image + h * d.y_row + w * d.c
-                    grad_y = array_at(gys + at * item, d.c, item)
-                    index = array_at(places + at, d.c, 1)
+                    grad_y = array_at(gys + (n * d.y_image + h * d.y_row + w * d.c) * item, d.c, item)
+                    index = array_at(places + n * d.index_image + h * d.index_row + w * d.c, d.c, 1)
                     zero = grad_y.dtype.type(0)
                     for i in range(d.ph):
                         for j in range(d.pw):
@@ -184,15 +199,23 @@ def add_grad(plan: Plan, activation: str | None, y: Images, grad_y: Images, grad
     )  # fmt: skip
 
 
+def add_sum(plan: Plan, x: Images, y: Images) -> None:
+    """Emits y += x."""
+    plan.add(
+        add_to, plan.item,
+        x=x.start + x.origin * plan.item, y=y.start + y.origin * plan.item, n=x.n, h=x.h, w=x.w, c=x.c, **_images(x=x, y=y),
+    )  # fmt: skip
+
+
 def add_unpool(
-    plan: Plan, grad_y: Images, index: Pointer, grad_x: Images, pool: tuple[int, int], grad_b: Pointer = NOWHERE,
+    plan: Plan, grad_y: Images, index: Pointer, y: Images, grad_x: Images, pool: tuple[int, int], grad_b: Pointer = NOWHERE,
     accumulate: bool = False,
 ) -> None:
-    """Emits the gradient of relu and pooling side by side, from the index that conv2d.add_forward wrote (in y's layout)."""
+    """Emits the gradient of relu and pooling side by side, from the index that conv2d.add_forward wrote, which lies as its output y does."""
     plan.add(
         unpool, plan.item,
-        grad_y=grad_y.start + grad_y.origin * plan.item, index=index + grad_y.origin,
+        grad_y=grad_y.start + grad_y.origin * plan.item, index=index + y.origin,
         grad_x=grad_x.start + grad_x.origin * plan.item, grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
         n=grad_y.n, h=grad_y.h, w=grad_y.w, c=grad_y.c, ph=pool[0], pw=pool[1],
-        **_images(y=grad_y, x=grad_x),
+        **_images(y=grad_y, index=y, x=grad_x),
     )  # fmt: skip

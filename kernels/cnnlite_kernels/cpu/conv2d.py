@@ -26,10 +26,11 @@ class Conv(NamedTuple):
     cin: int
     cout: int
     groups: int = 1
+    used: tuple[int, int] | None = None  # the outputs anybody looks at, if not all: pooling drops a last odd row or column
 
     @property
     def output(self) -> tuple[int, int]:
-        return self.window.output_size(self.h, self.w)
+        return self.used or self.window.output_size(self.h, self.w)
 
     @property
     def halo(self):
@@ -66,15 +67,16 @@ def packed_weights(conv: Conv, item: int) -> int:
     return conv.groups * conv.depth * padded_columns(conv.cout // conv.groups, item)
 
 
-def add_pack_weights(plan: Plan, conv: Conv, w: Pointer, packed: Pointer) -> None:
-    """Emits the packing of w (HWIO) for `add_forward`."""
-    kh, kw = conv.window.kernel
+def add_pack_weights(
+    plan: Plan, conv: Conv, w: Pointer, packed: Pointer, columns: tuple[int, int] | None = None
+) -> None:
+    """Emits the packing of w (HWIO) for `add_forward`; columns=(first, stop): only these of each group's cout, whole blocks."""
     cout = conv.cout // conv.groups
     size = conv.depth * padded_columns(cout, plan.item)
     for g in range(conv.groups):
         add_pack(
             plan, w + g * cout * plan.item, packed + g * size * plan.item,
-            taps=[0], k_len=conv.depth, k_step=conv.cout, columns=cout, column_step=1,
+            taps=[0], k_len=conv.depth, k_step=conv.cout, columns=cout, column_step=1, within=columns,
         )  # fmt: skip
 
 
@@ -143,8 +145,13 @@ def flipped_weights(conv: Conv, item: int) -> int:
     return kh * kw * conv.cout * padded_columns(conv.cin // conv.groups, item)
 
 
-def add_flip_weights(plan: Plan, conv: Conv, w: Pointer, packed: Pointer) -> None:
-    """Emits the packing of w for `add_grad_input`: per phase the taps from last to first, cin and cout exchanged."""
+def add_flip_weights(
+    plan: Plan, conv: Conv, w: Pointer, packed: Pointer, columns: tuple[int, int] | None = None
+) -> None:
+    """Emits the packing of w for `add_grad_input`: per phase the taps from last to first, cin and cout exchanged.
+
+    columns=(first, stop): only these of each group's cin, whole blocks.
+    """
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
     kw = conv.window.kernel[1]
     for phase in _phases(conv):
@@ -152,7 +159,7 @@ def add_flip_weights(plan: Plan, conv: Conv, w: Pointer, packed: Pointer) -> Non
         for g in range(conv.groups if taps else 0):
             add_pack(
                 plan, w + g * cout * plan.item, packed,
-                taps=taps, k_len=cout, k_step=1, columns=cin, column_step=conv.cout,
+                taps=taps, k_len=cout, k_step=1, columns=cin, column_step=conv.cout, within=columns,
             )  # fmt: skip
             packed += len(taps) * cout * padded_columns(cin, plan.item) * plan.item
 
@@ -204,8 +211,13 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad
             packed += len(taps) * k_len * padded_columns(cin, plan.item) * plan.item
 
 
-def add_grad_weights(plan: Plan, conv: Conv, x: Images, grad_y: Images, grad_w: Pointer, *, flags: int = 0) -> None:
+def add_grad_weights(
+    plan: Plan, conv: Conv, x: Images, grad_y: Images, grad_w: Pointer, *, flags: int = 0,
+    depth: slice = slice(None), columns: tuple[int, int] | None = None,
+) -> None:  # fmt: skip
     """Emits grad_w (HWIO): the sum over all outputs of the part. flags=ACCUMULATE adds to what is there.
+
+    Only the block `depth` of the (kh, kw, cin) taps and the columns (first, stop) of each group's cout, if they are given.
 
     grad_w[kh, kw, ci, co] (+)= sum over n, oh, ow of x[n, oh * sh + kh * dh - top, ow * sw + kw * dw - left, ci] * grad_y[n, oh, ow, co]
     """
@@ -215,13 +227,15 @@ def add_grad_weights(plan: Plan, conv: Conv, x: Images, grad_y: Images, grad_w: 
     oh, ow = conv.output
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
     i, j, k = np.meshgrid(*map(np.arange, (kh, kw, cin)), indexing="ij")
-    rows = Rows((x.pixels(i * dh - top, j * dw - left) + k).reshape(-1), np.arange(conv.depth) * conv.cout)
+    a = (x.pixels(i * dh - top, j * dw - left) + k).reshape(-1)
+    rows = Rows(a[depth], np.arange(conv.depth)[depth] * conv.cout)
+    start, stop = columns or (0, cout)
     n, r = np.meshgrid(np.arange(x.n), np.arange(oh), indexing="ij")
     taps_a = (n * x.image + r * sh * x.row).reshape(-1)
     taps_b = (n * grad_y.image + grad_y.pixels(r, 0)).reshape(-1)
     for g in range(conv.groups):
-        first = g * cout * plan.item
+        first = (g * cout + start) * plan.item
         add_product(
             plan, x.start + g * cin * plan.item, grad_y.start + first, grad_w + first,
-            rows, cout, taps_a, ow, taps_b=taps_b, a_step=sw * x.c, b_step=grad_y.c, flags=flags,
+            rows, stop - start, taps_a, ow, taps_b=taps_b, a_step=sw * x.c, b_step=grad_y.c, flags=flags,
         )  # fmt: skip

@@ -121,12 +121,12 @@ def add_clear_halo(plan, y: Images) -> None:
     plan.add(clear_halo, plan.item, y=y.start, n=y.n, h=y.h, row=y.w * y.c, **_margins(y))
 
 
-def with_halo(plan, x: Images, halo: tuple[Pair, Pair]) -> Images:
-    """x itself if its halo is wide enough, else a copy in scratch that has this one."""
+def with_halo(plan, x: Images, halo: tuple[Pair, Pair], start: Pointer | None = None) -> Images:
+    """x itself if its halo is wide enough, else a copy at `start`, or in scratch, that has this one."""
     if x.covers(halo) or x.n == 0:
         return x
     y = x._replace(halo=halo)
-    y = y._replace(start=plan.scratch(y.count * plan.item))
+    y = y._replace(start=plan.scratch(y.count * plan.item) if start is None else start)
     plan.add(
         copy_with_halo,
         plan.item,

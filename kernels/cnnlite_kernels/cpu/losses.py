@@ -13,8 +13,7 @@ from numba import carray
 
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import INT32, POINTER, address, array_at
-
-SPARSE, CATEGORICAL, BINARY, SQUARED = range(4)
+from cnnlite_kernels.settings import BINARY, BINARY_LOGITS, SQUARED
 
 LOSS = np.dtype(
     [(name, POINTER) for name in ("logits", "labels", "targets", "weights", "losses", "correct", "grad")]
@@ -74,10 +73,11 @@ def softmax_cross_entropy(item, sparse):
 
 @kernel(LOSS)
 def elementwise(item, kind):
-    """The mean over c of an elementwise loss of predictions y (n, c) against targets t (n, c); grad with respect to y.
+    """The mean over c of an elementwise loss of predictions y (n, c) against targets t (n, c), and its gradient.
 
-    SQUARED: (y - t)^2, correct: y == t mean. BINARY: -(t log y + (1 - t) log(1 - y)) with y kept within `smallest` of 0 and 1;
-    correct: the share of y on the same side of 0.5 as t.
+    SQUARED: (y - t)^2. BINARY: -(t log y + (1 - t) log(1 - y)) with y kept within `smallest` of 0 and 1.
+    BINARY_LOGITS: the same of sigmoid(y): max(y, 0) - y t + log(1 + e^-|y|).
+    correct (n,): with c = 1 whether y is on the target's side of a half (of 0 for logits), else whether the largest are the same.
     """
 
     def body(bases, d):
@@ -86,27 +86,32 @@ def elementwise(item, kind):
         weights = array_at(address(bases, d.weights), d.n, item)
         losses, correct = array_at(address(bases, d.losses), d.n, item), array_at(address(bases, d.correct), d.n, item)
         number = weights.dtype.type
-        one, half = number(1), number(0.5)
+        zero, one, half = number(0), number(1), number(0.5)
         low = number(d.smallest)
+        threshold = zero if kind == BINARY_LOGITS else half
         for i in range(d.n):
-            y, grad = array_at(ys + i * d.c * item, d.c, item), array_at(gs + i * d.c * item, d.c, item)
+            y, grad = array_at(ys + i * d.c * item, d.c, item), array_at(gs + i * d.c * item, d.c * d.with_grad, item)
             t = array_at(ts + i * d.c * item, d.c, item)
-            loss, right = number(0), number(0)
             scale = weights[i] * number(d.scale) / number(d.c)
+            loss, best, label = zero, 0, 0
             for c in range(d.c):
+                best = c if y[c] > y[best] else best
+                label = c if t[c] > t[label] else label
                 if kind == SQUARED:
                     difference = y[c] - t[c]
                     loss += difference * difference
-                    right += y[c] == t[c]
                     slope = number(2) * difference
-                else:
+                elif kind == BINARY:
                     p = min(max(y[c], low), one - low)
                     loss -= t[c] * math.log(p) + (one - t[c]) * math.log(one - p)
-                    right += (y[c] > half) == (t[c] > half)
-                    slope = (p - t[c]) / (p * (one - p)) if low <= y[c] <= one - low else number(0)
+                    slope = (p - t[c]) / (p * (one - p)) if p == y[c] else zero
+                else:
+                    e = math.exp(-abs(y[c]))
+                    loss += max(y[c], zero) - y[c] * t[c] + math.log(one + e)
+                    slope = (one if y[c] >= zero else e) / (one + e) - t[c]
                 if d.with_grad:
                     grad[c] = scale * slope
             losses[i] = weights[i] * loss / number(d.c)
-            correct[i] = right / number(d.c)
+            correct[i] = (y[0] > threshold) == (t[0] > half) if d.c == 1 else best == label
 
     return body

@@ -27,6 +27,8 @@ class Base(enum.IntEnum):
     GRADS = 5
     OUT = 6
     EXTRA = 7
+    PART = 8  # int64 of this part: the number of its first image in the batch
+    KEPT = 9  # what a forward pass left in its workspace for a backward pass that runs later
 
 
 BASES = len(Base)

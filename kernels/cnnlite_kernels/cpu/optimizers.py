@@ -9,18 +9,12 @@ from numba import carray
 
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import POINTER, address, array_at
+from cnnlite_kernels.settings import OPTIMIZER
 
 UPDATE = np.dtype(
     [(name, POINTER) for name in ("parameters", "grads", "slot_0", "slot_1", "slot_2", "settings")] + [("count", np.int64)]
 )
-SETTINGS = np.dtype(
-    [
-        (name, np.float64)
-        for name in ("rate", "momentum", "nesterov", "beta_1", "beta_2", "rho", "epsilon", "weight_decay", "steps")
-    ]
-)
-"""Numbers of an optimizer that may change from step to step; `steps` counts from 1. Every range shares one record."""
-_FIELDS = {name: i for i, name in enumerate(SETTINGS.names)}
+_FIELDS = {name: i for i, name in enumerate(OPTIMIZER)}
 RATE, MOMENTUM, NESTEROV = _FIELDS["rate"], _FIELDS["momentum"], _FIELDS["nesterov"]
 BETA_1, BETA_2, RHO = _FIELDS["beta_1"], _FIELDS["beta_2"], _FIELDS["rho"]
 EPSILON, DECAY, STEPS = _FIELDS["epsilon"], _FIELDS["weight_decay"], _FIELDS["steps"]

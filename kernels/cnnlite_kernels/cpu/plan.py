@@ -30,7 +30,7 @@ class Plan:
         self.workspace = 0
         self._used = 0
         self._entries: list[tuple[int, np.ndarray]] = []
-        self._kept: list[np.ndarray] = []  # tables that descriptors point to
+        self._kept: dict[bytes, np.ndarray] = {}  # tables that descriptors point to, by content
 
     def add(self, kernel: Kernel, *integers: int, **fields: int | Pointer) -> np.ndarray:
         """Appends a kernel (see jit.Kernel) with its descriptor's fields; returns the descriptor."""
@@ -41,10 +41,9 @@ class Plan:
         return descriptor
 
     def table(self, offsets) -> Pointer:
-        """Keeps a table of int64 for the kernels."""
-        kept = np.ascontiguousarray(offsets, np.int64).reshape(-1)
-        self._kept.append(kept)
-        return pointer_to(kept)
+        """Keeps a table of int64 for the kernels; equal tables (of the groups of a convolution, say) are kept once."""
+        content = np.ascontiguousarray(offsets, np.int64).tobytes()
+        return pointer_to(self._kept.setdefault(content, np.frombuffer(content, np.int64)))
 
     def scratch(self, size: int) -> Pointer:
         """`size` bytes of workspace, from the beginning of a cache line; a vector may be read past its end."""

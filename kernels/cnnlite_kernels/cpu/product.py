@@ -47,6 +47,11 @@ def padded_columns(columns: int, item: int) -> int:
     return -(-columns // lanes) * lanes
 
 
+def block_width(item: int) -> int:
+    """Columns of a whole block, the unit in which the columns of a product are shared out."""
+    return VECTORS * host().lanes(item)
+
+
 def tile_rows(rows: int, pool: int = 1) -> int:
     """The rows of a tile that do `rows` rows (in groups of `pool`) in the least time."""
     choices = [mr for mr in ROWS[host().registers] if mr % pool == 0]
@@ -56,9 +61,9 @@ def tile_rows(rows: int, pool: int = 1) -> int:
     return min(choices, key=lambda mr: (-(-rows // mr) * max(mr * VECTORS, mr + VECTORS, 8), -mr))
 
 
-def poolable(pool: int) -> bool:
-    """Whether a tile can hold whole pooling windows of this many rows."""
-    return pool <= max(ROWS[host().registers])
+def most_poolable() -> int:
+    """The most outputs in a pooling window that a tile can hold."""
+    return max(ROWS[host().registers])
 
 
 PACK = np.dtype(
@@ -104,19 +109,25 @@ def pack(item):
 
 
 def add_pack(
-    plan: Plan, x: Pointer, y: Pointer, taps: Sequence[int], k_len: int, k_step: int, columns: int, column_step: int, scale: float = 1
-) -> None:
-    """Emits the packing of B at x to y, which takes len(taps) * k_len * padded_columns(columns) numbers."""
+    plan: Plan, x: Pointer, y: Pointer, taps: Sequence[int], k_len: int, k_step: int, columns: int, column_step: int, scale: float = 1,
+    within: tuple[int, int] | None = None,
+) -> None:  # fmt: skip
+    """Emits the packing of B at x to y, which takes len(taps) * k_len * padded_columns(columns) numbers.
+
+    within=(first, stop) packs only these columns, whole blocks of `block_width`.
+    """
     lanes = host().lanes(plan.item)
     depth = len(taps) * k_len
     table = plan.table(taps)
+    least, most = within or (0, columns)
     for run in column_runs(columns, plan.item):
-        stop = run.start + run.blocks * run.vectors * lanes
-        plan.add(
-            pack, plan.item,
-            x=x, y=y + run.start * depth * plan.item, taps=table, count=len(taps), k_len=k_len, k_step=k_step,
-            column_step=column_step, start=run.start, columns=min(columns, stop), width=run.vectors * lanes, scale=scale,
-        )  # fmt: skip
+        start, stop = max(run.start, least), min(run.start + run.blocks * run.vectors * lanes, columns, most)
+        if start < stop:
+            plan.add(
+                pack, plan.item,
+                x=x, y=y + start * depth * plan.item, taps=table, count=len(taps), k_len=k_len, k_step=k_step,
+                column_step=column_step, start=start, columns=stop, width=run.vectors * lanes, scale=scale,
+            )  # fmt: skip
 
 
 class Rows(NamedTuple):

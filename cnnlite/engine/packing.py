@@ -1,0 +1,65 @@
+"""Packed weights: copies of the weights in the order the tiles read them, made anew when the weights have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnnlite.engine.emit import Packed, conv_of, where
+from cnnlite.engine.stages import ConvStage, Stage
+from cnnlite.parameters import aligned_zeros
+from cnnlite_kernels.cpu import conv2d
+from cnnlite_kernels.cpu.memory import NOWHERE, pointer_to
+from cnnlite_kernels.cpu.plan import Job, Part, Plan
+
+
+class Packing:
+    """The packed weights of a list of stages.
+
+    Args:
+        flipped: for each stage whether the gradient of its input is needed, or None for a forward pass alone.
+
+    Attributes:
+        packed: where they are, by the number of the stage; parts: the parts of a segment that makes them.
+    """
+
+    def __init__(self, stages: Sequence[Stage], flipped: Sequence[bool] | None, dtype: np.dtype) -> None:
+        self.packed: list[Packed | None] = []
+        self.parts: list[Part] = []
+        self._kept: list[np.ndarray] = []
+        self._stores = []
+        for number, stage in enumerate(stages):
+            if not isinstance(stage, ConvStage):
+                self.packed.append(None)
+                continue
+            self._stores.append(stage.kernel.store)
+            conv, w = conv_of(stage), where(stage.kernel)
+            forward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
+            plan = Plan(dtype.itemsize)
+            conv2d.add_pack_weights(plan, conv, w, forward)
+            self.parts.append(Part(plan))
+            backward = NOWHERE
+            if flipped and flipped[number]:
+                backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
+                plan = Plan(dtype.itemsize)
+                conv2d.add_flip_weights(plan, conv, w, backward)
+                self.parts.append(Part(plan))
+            self.packed.append(Packed(forward, backward))
+        self._job = Job([self.parts])
+        self._versions: list[int] = []
+
+    def _room(self, count: int, dtype: np.dtype):
+        self._kept.append(aligned_zeros(count, dtype))
+        return pointer_to(self._kept[-1])
+
+    def update(self) -> None:
+        """Packs the weights unless they are as they were the last time."""
+        versions = [store.version for store in self._stores]
+        if versions != self._versions:
+            self._job.run()
+            self._versions = versions
+
+    def outdated(self) -> None:
+        """Forgets what was packed."""
+        self._versions = []

@@ -1,0 +1,141 @@
+"""Forward and backward as two runs, for what is neither `fit` nor `predict`: activations are kept in between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnlite.engine import emit
+from cnnlite.engine.emit import Gradients, Kept, Run
+from cnnlite.engine.packing import Packing
+from cnnlite.engine.parts import MOST_SUMS, cut
+from cnnlite.engine.stages import Stage
+from cnnlite.parameters import Layout, aligned_zeros
+from cnnlite_kernels.cpu.images import Images
+from cnnlite_kernels.cpu.memory import Base, Pointer, pointer_to
+from cnnlite_kernels.cpu.plan import Job, Part, Plan
+
+
+class _Backward(NamedTuple):
+    """A backward pass: where gradients of outputs are put, the job, what it leaves."""
+
+    grads: dict[int, np.ndarray]
+    job: Job
+    sums: np.ndarray
+    grad_x: np.ndarray
+
+
+class Passes:
+    """The forward pass of a batch of n, and backward passes over it.
+
+    Args:
+        numbers: the stages whose outputs are given to the caller.
+        layout: the parameters whose gradients a backward pass adds up.
+        key: an int64, the key of the masks of dropout.
+    """
+
+    def __init__(
+        self, stages: Sequence[Stage], packing: Packing, n: int, dtype: np.dtype, numbers: Sequence[int], layout: Layout,
+        training: bool, key: np.ndarray,
+    ) -> None:  # fmt: skip
+        self._stages, self._packing, self._dtype, self._layout = list(stages), packing, dtype, layout
+        self._n, self._bounds = n, cut(n, MOST_SUMS)
+        self._run = Run(packing.packed, training, pointer_to(key))
+        self._sample = math.prod(stages[0].in_shape)
+        self.x = aligned_zeros(n * self._sample, dtype)
+        self.outputs = {number: aligned_zeros(n * math.prod(stages[number].out_shape), dtype) for number in numbers}
+        self._firsts = np.array([first for first, _ in self._bounds], np.int64)
+        self._kept: dict[int, list[Kept]] = {}
+        plans: dict[int, Plan] = {}
+        parts = []
+        self._rooms = []  # of every part, where its activations stay
+        for number, (first, stop) in enumerate(self._bounds):
+            size = stop - first
+            if size not in plans:
+                plan = plans[size] = Plan(dtype.itemsize)
+                x = Images(Pointer(Base.X, 0), size, *self._stages[0].in_shape)
+                self._kept[size] = emit.forward(plan, self._stages, x, self._run, keep=True)
+            self._rooms.append(aligned_zeros(plans[size].workspace, np.uint8))
+            bases = {**self._bases(number, first), Base.WORK: self._rooms[number].ctypes.data}
+            parts.append(Part(plans[size], bases))
+        self._forward = Job([parts])
+        self._backward: dict[tuple[int, ...], _Backward] = {}
+
+    def _bases(self, number: int, first: int) -> dict[int, int]:
+        x = self.x.ctypes.data + first * self._sample * self._dtype.itemsize
+        return {Base.X: x, Base.PART: self._firsts[number:].ctypes.data}
+
+    def forward(self) -> None:
+        """Runs all stages on `x`; the outputs asked for are then in `outputs`."""
+        self._packing.update()
+        self._forward.run()
+        for number, out in self.outputs.items():
+            h, w, c = self._stages[number].out_shape
+            images = out.reshape(-1, h, w, c)
+            for part, (first, stop) in enumerate(self._bounds):
+                images[first:stop] = self._pixels(part, self._kept[stop - first][number].y)
+
+    def _pixels(self, part: int, y: Images) -> np.ndarray:
+        """Images in a part's room as an array, without their halo."""
+        item = self._dtype.itemsize
+        numbers = self._rooms[part][y.start.offset : y.start.offset + y.count * item].view(self._dtype)
+        (top, bottom), (left, right) = y.halo
+        whole = numbers.reshape(y.n, top + y.h + bottom, left + y.w + right, y.c)
+        return whole[:, top : top + y.h, left : left + y.w]
+
+    def backward(self, grads: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Adds the parameters' gradients to those of their stores; returns the gradient with respect to x.
+
+        Args:
+            grads: gradients with respect to outputs, by the number of the stage.
+        """
+        numbers = tuple(sorted(grads))
+        if numbers not in self._backward:
+            self._backward[numbers] = self._make_backward(numbers)
+        made = self._backward[numbers]
+        for number in numbers:
+            made.grads[number][...] = np.asarray(grads[number]).reshape(-1)
+        self._packing.update()
+        made.job.run()
+        for r in self._layout.ranges:
+            target = r.store.grads[r.start : r.start + r.count]
+            for part in made.sums:  # always in their order
+                target += part[r.place : r.place + r.count]
+        return made.grad_x
+
+    def _make_backward(self, numbers: tuple[int, ...]) -> _Backward:
+        item = self._dtype.itemsize
+        samples = {number: math.prod(self._stages[number].out_shape) for number in numbers}
+        given = {number: aligned_zeros(self._n * samples[number], self._dtype) for number in numbers}
+        sums = aligned_zeros(len(self._bounds) * self._layout.size, self._dtype).reshape(len(self._bounds), -1)
+        grad_x = aligned_zeros(self._n * self._sample, self._dtype)
+        parts = []
+        for part, (first, stop) in enumerate(self._bounds):
+            size = stop - first
+            plan = Plan(item)
+            grads = {
+                number: Images(
+                    pointer_to(array) + first * samples[number] * item, size, *self._stages[number].out_shape
+                )
+                for number, array in given.items()
+            }
+            to_x = Images(pointer_to(grad_x) + first * self._sample * item, size, *self._stages[0].in_shape)
+            kept = [Kept(*map(_kept, whole)) for whole in self._kept[size]]
+            emit.backward(plan, self._stages, kept, grads, self._run, Gradients(self._layout), to_x)
+            bases = {
+                **self._bases(part, first),
+                Base.KEPT: self._rooms[part].ctypes.data,
+                Base.GRADS: sums[part].ctypes.data if sums.size else 0,
+            }
+            parts.append(Part(plan, bases))
+        return _Backward(given, Job([parts]), sums, grad_x)
+
+
+def _kept(where: Images | Pointer) -> Images | Pointer:
+    """The same memory, found from Base.KEPT by a run whose workspace is another."""
+    if isinstance(where, Images):
+        return where._replace(start=_kept(where.start))
+    return where._replace(base=Base.KEPT) if where.base == Base.WORK else where

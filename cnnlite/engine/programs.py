@@ -1,0 +1,173 @@
+"""Programs: a network's stages compiled into a job for a batch of one size, with the memory that it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnlite.engine import emit
+from cnnlite.engine.emit import Gradients, Kept, Run
+from cnnlite.engine.packing import Packing
+from cnnlite.engine.parts import MOST_SUMS, cut
+from cnnlite.engine.stages import ActivationStage, ConvStage, Stage
+from cnnlite.engine.update import Update
+from cnnlite.parameters import aligned_zeros
+from cnnlite_kernels.cpu import losses as loss_kernels
+from cnnlite_kernels.cpu.images import Images
+from cnnlite_kernels.cpu.memory import Base, Pointer, pointer_to
+from cnnlite_kernels.cpu.plan import Job, Part, Plan
+
+if TYPE_CHECKING:
+    from cnnlite.losses.loss import LossKernel
+    from cnnlite.optimizers.optimizer import Optimizer
+
+SMALLEST_PROBABILITY = 1e-7  # Keras's fuzz
+
+
+def without_activation(stages: Sequence[Stage], activation: str | None) -> list[Stage]:
+    """The stages without the activation at their end, which a loss kernel has in its own formula."""
+    stages = list(stages)
+    if activation is None:
+        return stages
+    last = stages[-1]
+    if isinstance(last, ActivationStage):
+        return stages[:-1]
+    assert isinstance(last, ConvStage) and last.activation == activation
+    return [*stages[:-1], replace(last, activation=None)]
+
+
+def last_activation(stages: Sequence[Stage]) -> str | None:
+    """The activation whose output is the network's output, if the last stage is one."""
+    last = stages[-1]
+    if isinstance(last, (ActivationStage, ConvStage)) and not getattr(last, "pool", None):
+        return last.activation
+    return None
+
+
+class Predict:
+    """The forward pass of up to `n` images, straight from the caller's array to the caller's array."""
+
+    def __init__(self, stages: Sequence[Stage], packing: Packing, n: int, dtype: np.dtype) -> None:
+        self.n, self._packing = n, packing
+        run = Run(packing.packed)
+        plans: dict[int, Plan] = {}
+        self._parts = cut(n)
+        for first, stop in self._parts:
+            if stop - first not in plans:
+                plan = plans[stop - first] = Plan(dtype.itemsize)
+                x = Images(Pointer(Base.X, 0), stop - first, *stages[0].in_shape)
+                emit.forward(plan, stages, x, run, keep=False, out=Pointer(Base.OUT, 0))
+        self._job = Job([[Part(plans[stop - first]) for first, stop in self._parts]])
+        firsts = np.array([first for first, _ in self._parts], np.int64)
+        self._x_offsets = firsts * (math.prod(stages[0].in_shape) * dtype.itemsize)
+        self._y_offsets = firsts * (math.prod(stages[-1].out_shape) * dtype.itemsize)
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
+        """y = network(x), both C-contiguous and of the network's dtype."""
+        self._packing.update()
+        bases = self._job.bases[0]
+        bases[:, Base.X] = self._x_offsets + x.ctypes.data
+        bases[:, Base.OUT] = self._y_offsets + y.ctypes.data
+        self._job.run()
+
+
+class Batch:
+    """Where a batch lies for a program with a loss: images, labels or targets, weights; and what it tells of each image."""
+
+    def __init__(self, stages: Sequence[Stage], n: int, dtype: np.dtype, sparse: bool) -> None:
+        self.x = aligned_zeros(n * math.prod(stages[0].in_shape), dtype)
+        self.outputs = math.prod(stages[-1].out_shape)
+        self.targets = aligned_zeros(n if sparse else n * self.outputs, np.int32 if sparse else dtype)
+        self.weights = aligned_zeros(n, dtype)
+        self.weights[:] = 1
+        self.losses = aligned_zeros(n, dtype)
+        self.correct = aligned_zeros(n, dtype)
+
+
+class Supervised:
+    """Forward pass and loss of a batch of `n`, and with an optimizer the whole training step."""
+
+    def __init__(
+        self, stages: Sequence[Stage], packing: Packing, n: int, dtype: np.dtype, loss: LossKernel, scale: float,
+        optimizer: Optimizer | None = None, key: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        self.n, self._packing, self._optimizer = n, packing, optimizer
+        stages = without_activation(stages, loss.replaces)
+        self._stages, self._loss, self._scale, self._dtype = stages, loss, scale, dtype
+        self.batch = batch = Batch(stages, n, dtype, loss.sparse)
+        self._firsts = np.zeros(max(n, 1), np.int64)
+        training = optimizer is not None
+        self._run = Run(packing.packed, training, pointer_to(key) if key is not None else emit.NOWHERE)
+        self._layout = optimizer.layout if optimizer is not None else None
+        bounds = cut(n, MOST_SUMS if training else None)
+        plans: dict[int, Plan] = {}
+        parts = []
+        item = dtype.itemsize
+        if self._layout is not None:
+            self._grads = aligned_zeros(len(bounds) * self._layout.size, dtype).reshape(len(bounds), -1)
+        for number, (first, stop) in enumerate(bounds):
+            if stop - first not in plans:
+                plans[stop - first] = self._plan(stop - first)
+            self._firsts[number] = first
+            bases = {
+                Base.X: batch.x.ctypes.data + first * math.prod(stages[0].in_shape) * item,
+                Base.Y: batch.targets.ctypes.data + first * (batch.targets.nbytes // n),
+                Base.W: batch.weights.ctypes.data + first * item,
+                Base.OUT: batch.losses.ctypes.data + first * item,
+                Base.EXTRA: batch.correct.ctypes.data + first * item,
+                Base.PART: self._firsts[number:].ctypes.data,
+            }
+            if self._layout is not None:
+                bases[Base.GRADS] = self._grads[number].ctypes.data
+            parts.append(Part(plans[stop - first], bases))
+        segments = [parts]
+        self._update = None
+        if optimizer is not None and self._layout is not None and self._layout.size:
+            self._update = Update(optimizer, self._layout, self._grads)
+            segments = [packing.parts, parts, *self._update.segments]
+        self._job = Job(segments)
+
+    def _plan(self, n: int) -> Plan:
+        """The plan of a part of n images, a few at a time."""
+        plan = Plan(self._dtype.itemsize)
+        item, sample = plan.item, math.prod(self._stages[0].in_shape)
+        chunks = cut(n)
+        for first, stop in chunks:
+            mark = plan.mark()
+            x = Images(Pointer(Base.X, first * sample * item), stop - first, *self._stages[0].in_shape)
+            run = self._run._replace(first=first)
+            kept = emit.forward(plan, self._stages, x, run, keep=self._run.training)
+            grad = kept[-1].y._replace(start=plan.scratch(kept[-1].y.count * item))
+            self._add_loss(plan, kept[-1], grad, first, stop - first)
+            if self._layout is not None:
+                to = Gradients(self._layout, accumulate=first > 0)
+                emit.backward(plan, self._stages, kept, {len(kept) - 1: grad}, run, to)
+            plan.free(mark)
+        return plan
+
+    def _add_loss(self, plan: Plan, last: Kept, grad: Images, first: int, n: int) -> None:
+        item, outputs = plan.item, self.batch.outputs
+        target_bytes = 4 if self._loss.sparse else outputs * item
+        targets = Pointer(Base.Y, first * target_bytes)
+        plan.add(
+            getattr(loss_kernels, self._loss.kernel), item, *self._loss.integers,
+            logits=last.y.start, grad=grad.start, n=n, c=outputs, with_grad=int(self._run.training),
+            labels=targets, targets=targets, weights=Pointer(Base.W, first * item),
+            losses=Pointer(Base.OUT, first * item), correct=Pointer(Base.EXTRA, first * item),
+            scale=self._scale, smallest=SMALLEST_PROBABILITY,
+        )  # fmt: skip
+
+    def __call__(self) -> None:
+        """Runs on what lies in `batch`."""
+        if self._update is None:
+            self._packing.update()
+            self._job.run()
+            return
+        assert self._optimizer is not None
+        self._optimizer.advance()
+        self._job.run()
+        self._update.changed()

@@ -1,0 +1,136 @@
+"""The end of a training step: parts' gradients are added up, regularised and limited, and the optimizer moves the weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cnnlite.parameters import Layout, Parameter
+from cnnlite_kernels.cpu import gradients, optimizers
+from cnnlite_kernels.cpu.memory import Pointer, pointer_to
+from cnnlite_kernels.cpu.plan import Job, Part, Plan
+
+if TYPE_CHECKING:
+    from cnnlite.optimizers.optimizer import Optimizer
+
+PIECES = 16  # in which the parameters are shared out among threads
+SMALLEST = 4096  # numbers: below, sharing costs more than it brings
+
+
+class Piece(NamedTuple):
+    """`count` numbers: where their values and gradients are, from `place` of the model's own buffers; of which parameters."""
+
+    values: Pointer
+    grads: Pointer
+    place: int
+    count: int
+    overlaps: list[tuple[Parameter, int, int]]  # (parameter, first, count), first counted from the piece's beginning
+
+
+class Update:
+    """One optimizer step, as segments of a job.
+
+    Args:
+        layout: the parameters, in the order of the optimizer's state.
+        parts: (parts, layout.size), gradients of parts to be added up, or None: then the stores' own gradients are used.
+    """
+
+    def __init__(self, optimizer: Optimizer, layout: Layout, parts: np.ndarray | None) -> None:
+        self._optimizer, self._layout = optimizer, layout
+        self._parts = parts
+        self._item = optimizer.state[0].itemsize if optimizer.state else layout.ranges[0].store.values.itemsize
+        self._total = np.zeros(layout.size, layout.ranges[0].store.values.dtype) if parts is not None else None
+        self._pieces = self._cut()
+        self._squares = np.zeros(len(self._pieces), np.float64)
+        self.segments = self._segments()
+
+    def run(self) -> None:
+        """Takes the step by itself, without a forward and backward pass before it."""
+        self._optimizer.advance()
+        Job(self.segments).run()
+        self.changed()
+
+    def changed(self) -> None:
+        """Tells the stores that their values have changed."""
+        for store in {id(r.store): r.store for r in self._layout.ranges}.values():
+            store.version += 1
+
+    def _cut(self) -> list[Piece]:
+        size = max(SMALLEST, -(-self._layout.size // PIECES // 16) * 16)
+        pieces = []
+        for r in self._layout.ranges:
+            inside = [p for p in self._layout.parameters if r.place <= self._layout.place(p) < r.place + r.count]
+            cuts = set(range(0, r.count, size)) | {r.count}
+            if self._optimizer.clipnorm is not None:  # a norm is one parameter's: so is a piece
+                cuts = {self._layout.place(p) - r.place for p in inside} | {r.count}
+            bounds = sorted(cuts)
+            for first, stop in zip(bounds, bounds[1:], strict=False):
+                place = r.place + first
+                overlaps = []
+                for p in inside:
+                    start, end = self._layout.place(p), self._layout.place(p) + p.size
+                    low, high = max(start, place), min(end, place + stop - first)
+                    if low < high:
+                        overlaps.append((p, low - place, high - low))
+                values = pointer_to(r.store.values) + (r.start + first) * self._item
+                if self._total is not None:
+                    grads = pointer_to(self._total) + place * self._item
+                else:
+                    grads = pointer_to(r.store.grads) + (r.start + first) * self._item
+                pieces.append(Piece(values, grads, place, stop - first, overlaps))
+        return pieces
+
+    def _segments(self) -> list[list[Part]]:
+        optimizer = self._optimizer
+        norms = optimizer.clipnorm is not None or optimizer.global_clipnorm is not None
+        first, second = [], []
+        for number, piece in enumerate(self._pieces):
+            plan = Plan(self._item)
+            self._collect(plan, piece)
+            if norms:
+                plan.add(
+                    gradients.sum_squares, self._item,
+                    grads=piece.grads, count=piece.count, squares=pointer_to(self._squares) + number * 8,
+                )  # fmt: skip
+                first.append(Part(plan))
+                plan = Plan(self._item)
+                self._clip_norm(plan, piece, number)
+            elif optimizer.clipvalue is not None:
+                plan.add(gradients.clip_values, self._item, grads=piece.grads, count=piece.count, limit=optimizer.clipvalue)
+            self._step(plan, piece)
+            second.append(Part(plan))
+        return [first, second] if norms else [second]
+
+    def _collect(self, plan: Plan, piece: Piece) -> None:
+        if self._parts is not None:
+            plan.add(
+                gradients.collect, self._item,
+                parts=pointer_to(self._parts) + piece.place * self._item, grads=piece.grads,
+                count=piece.count, number=len(self._parts), stride=self._layout.size,
+            )  # fmt: skip
+        for parameter, first, count in piece.overlaps:
+            regularizer = parameter.regularizer
+            if regularizer is not None:
+                plan.add(
+                    gradients.regularize, self._item,
+                    grads=piece.grads + first * self._item, parameters=piece.values + first * self._item,
+                    count=count, l1=regularizer.l1, l2=regularizer.l2,
+                )  # fmt: skip
+
+    def _clip_norm(self, plan: Plan, piece: Piece, number: int) -> None:
+        one = self._optimizer.clipnorm
+        plan.add(
+            gradients.clip_norm, self._item, grads=piece.grads, count=piece.count,
+            squares=pointer_to(self._squares) + (number * 8 if one is not None else 0),
+            number=1 if one is not None else len(self._squares),
+            limit=one if one is not None else self._optimizer.global_clipnorm,
+        )  # fmt: skip
+
+    def _step(self, plan: Plan, piece: Piece) -> None:
+        name, integers = self._optimizer.kernel()
+        slots = {f"slot_{i}": pointer_to(slot) + piece.place * self._item for i, slot in enumerate(self._optimizer.state)}
+        plan.add(
+            getattr(optimizers, name), self._item, *integers,
+            parameters=piece.values, grads=piece.grads, count=piece.count, settings=pointer_to(self._optimizer.settings), **slots,
+        )  # fmt: skip

@@ -1,0 +1,121 @@
+"""Cross-entropies, in Keras's form: predictions are clipped to 1e-7, labels may be integers or one-hot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cnnlite.losses.loss import Loss, LossKernel
+from cnnlite_kernels.settings import BINARY, BINARY_LOGITS
+
+EPSILON = 1e-7  # Keras's fuzz: predictions are kept this far from 0 and 1
+
+
+def _log_softmax(z: np.ndarray) -> np.ndarray:
+    z = z - z.max(axis=-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+
+
+def _labels(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Labels as (n, ...) without the last axis of one that Keras allows."""
+    if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+        y_true = y_true[..., 0]
+    return y_true.astype(np.int64)
+
+
+class _CrossEntropy(Loss):
+    def __init__(self, from_logits: bool = False, name: str | None = None, reduction: str = "sum_over_batch_size") -> None:
+        super().__init__(name, reduction)
+        self.from_logits = bool(from_logits)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"from_logits": self.from_logits, **super().get_config()}
+
+
+class CategoricalCrossentropy(_CrossEntropy):
+    """-sum of t log p over classes, with p = softmax(y_pred) for from_logits=True, else p = y_pred / sum of y_pred.
+
+    Args:
+        from_logits: whether predictions are logits, not probabilities.
+
+    y_true: (n, classes), y_pred: (n, classes).
+
+    >>> from cnnlite import losses
+    >>> round(losses.CategoricalCrossentropy()([[0, 1]], [[0.5, 0.5]]), 4)
+    0.6931
+    """
+
+    def _targets(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        return y_true
+
+    def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        return -(self._targets(y_true, y_pred) * self._logs(y_pred)).sum(axis=-1)
+
+    def _logs(self, y_pred: np.ndarray) -> np.ndarray:
+        if self.from_logits:
+            return _log_softmax(y_pred)
+        p = y_pred / y_pred.sum(axis=-1, keepdims=True)
+        return np.log(np.clip(p, EPSILON, 1 - EPSILON))
+
+    def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        t = self._targets(y_true, y_pred)
+        if self.from_logits:
+            return np.exp(_log_softmax(y_pred)) * t.sum(axis=-1, keepdims=True) - t
+        total = y_pred.sum(axis=-1, keepdims=True)
+        p = y_pred / total
+        slope = np.where((p >= EPSILON) & (p <= 1 - EPSILON), -t / np.clip(p, EPSILON, None), 0)
+        return (slope - (slope * p).sum(axis=-1, keepdims=True)) / total
+
+    def kernel(self, activation: str | None) -> LossKernel | None:
+        if self.from_logits:
+            return LossKernel("softmax_cross_entropy", (0,))
+        return LossKernel("softmax_cross_entropy", (0,), replaces="softmax") if activation == "softmax" else None
+
+
+class SparseCategoricalCrossentropy(CategoricalCrossentropy):
+    """-log of the probability of the label: CategoricalCrossentropy with integers in place of one-hot rows.
+
+    y_true: (n,) or (n, 1) integers, y_pred: (n, classes).
+
+    >>> from cnnlite import losses
+    >>> round(losses.SparseCategoricalCrossentropy()([1], [[0.25, 0.75]]), 4)
+    0.2877
+    """
+
+    def _targets(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        return np.eye(y_pred.shape[-1], dtype=y_pred.dtype)[_labels(y_true, y_pred)]
+
+    def kernel(self, activation: str | None) -> LossKernel | None:
+        kernel = super().kernel(activation)
+        return kernel and kernel._replace(integers=(1,), sparse=True)
+
+
+class BinaryCrossentropy(_CrossEntropy):
+    """The mean over the last axis of -(t log p + (1 - t) log(1 - p)), with p = sigmoid(y_pred) for from_logits=True.
+
+    y_true, y_pred: (n, outputs).
+
+    >>> from cnnlite import losses
+    >>> round(losses.BinaryCrossentropy()([[1.0]], [[0.5]]), 4)
+    0.6931
+    """
+
+    def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        y_true = y_true.reshape(y_pred.shape)
+        if self.from_logits:
+            losses = np.maximum(y_pred, 0) - y_pred * y_true + np.log1p(np.exp(-np.abs(y_pred)))
+        else:
+            p = np.clip(y_pred, EPSILON, 1 - EPSILON)
+            losses = -(y_true * np.log(p) + (1 - y_true) * np.log(1 - p))
+        return losses.mean(axis=-1)
+
+    def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        y_true = y_true.reshape(y_pred.shape)
+        if self.from_logits:
+            return (1 / (1 + np.exp(-y_pred)) - y_true) / y_pred.shape[-1]
+        p = np.clip(y_pred, EPSILON, 1 - EPSILON)
+        return np.where(p == y_pred, (p - y_true) / (p * (1 - p)), 0) / y_pred.shape[-1]
+
+    def kernel(self, activation: str | None) -> LossKernel | None:
+        return LossKernel("elementwise", (BINARY_LOGITS if self.from_logits else BINARY,))

@@ -1,0 +1,148 @@
+"""Saved models: one .npz of arrays and a JSON text, without pickle, written so that a crash leaves the old file whole."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnlite import layers, losses, optimizers
+from cnnlite.files import atomic_write
+from cnnlite.layers.layer import assign_all
+
+if TYPE_CHECKING:
+    from cnnlite.models.sequential import Sequential
+    from cnnlite.models.stack import Stack
+
+FORMAT = 1  # of the file; a reader refuses a newer one
+_LAYERS = {name: getattr(layers, name) for name in layers.__all__ if name not in ("Input", "Layer")}
+
+
+def model_config(model: Stack) -> dict[str, Any]:
+    """A model without its weights, fit for JSON."""
+    for layer in model.layers:
+        if type(layer).__name__ not in _LAYERS:
+            raise ValueError(f"{model.name}: layer {layer.name} is not one of cnnlite's and cannot be saved; use save_weights.")
+    return {
+        "name": model.name,
+        "dtype": model.dtype.name,
+        "input_shape": None if model.input_shape is None else list(model.input_shape),
+        "layers": [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in model.layers],
+    }
+
+
+def model_from_config(config: dict[str, Any]) -> Sequential:
+    from cnnlite.models.sequential import Sequential
+
+    model = Sequential(name=config["name"], dtype=config["dtype"])
+    if config["input_shape"] is not None:
+        model.add(layers.Input(config["input_shape"]))
+    for saved in config["layers"]:
+        model.add(_LAYERS[saved["class_name"]].from_config(saved["config"]))
+    return model
+
+
+def save_model(model: Sequential, filepath: Any) -> None:
+    model.build()
+    header: dict[str, Any] = {"format": FORMAT, "model": model_config(model)}
+    arrays = {f"weight_{i}": parameter.value for i, parameter in enumerate(model.weights)}
+    optimizer = model.optimizer
+    if optimizer is not None:
+        header["optimizer"] = optimizers.serialize(optimizer)
+        header["iterations"] = optimizer.iterations
+        header["metrics"] = [metric.name for metric in model.metrics]
+        header["loss"] = None if model.loss is None else _loss(model.loss)
+        if optimizer.layout is not None:
+            place = {parameter: i for i, parameter in enumerate(model.weights)}
+            header["state_of"] = [place[parameter] for parameter in optimizer.layout.parameters if parameter in place]
+            for number, slot in enumerate(optimizer.state):
+                for parameter in optimizer.layout.parameters:
+                    if parameter in place:
+                        arrays[f"state_{number}_{place[parameter]}"] = optimizer.layout.slice(slot, parameter)
+    _write(filepath, header, arrays)
+
+
+def _loss(loss: losses.Loss) -> dict[str, Any] | None:
+    """The loss for the header; None for one of the user's own, which has to be compiled again after loading."""
+    try:
+        return losses.serialize(loss)
+    except ValueError:
+        return None
+
+
+def load_model(filepath: Any) -> Sequential:
+    """The model that `model.save` wrote: layers, weights, and if it was compiled the optimizer with its state.
+
+    A loss or metric of the user's own is not in the file: compile again to go on training with it.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: not a file of cnnlite's, damaged, or of a newer format.
+
+    >>> import tempfile, pathlib
+    >>> from cnnlite import layers, models
+    >>> model = models.Sequential([layers.Input((4,)), layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(pathlib.Path(folder) / "model.cnnlite")
+    ...     loaded = models.load_model(pathlib.Path(folder) / "model.cnnlite")
+    >>> [bool((a == b).all()) for a, b in zip(model.get_weights(), loaded.get_weights())]
+    [True, True]
+    """
+    header, arrays = _read(filepath)
+    if "model" not in header:
+        raise ValueError(f"load_model: {filepath} holds weights alone; make the model and call load_weights.")
+    model = model_from_config(header["model"])
+    model.build()
+    assign_all(model.weights, [arrays[f"weight_{i}"] for i in range(len(model.weights))], f"load_model: {filepath}")
+    if "optimizer" in header:
+        optimizer = optimizers.deserialize(header["optimizer"])
+        known = [name for name in header["metrics"] if name in _accuracies()]
+        model.compile(optimizer, header["loss"] and losses.deserialize(header["loss"]), known)
+        if "state_of" in header:
+            parameters = [model.weights[i] for i in header["state_of"]]
+            optimizer.build(parameters)
+            for number, slot in enumerate(optimizer.state):
+                for i, parameter in zip(header["state_of"], parameters, strict=True):
+                    optimizer.layout.slice(slot, parameter)[...] = arrays[f"state_{number}_{i}"]  # type: ignore[union-attr]
+        optimizer.iterations = header["iterations"]
+    return model
+
+
+def _accuracies() -> tuple[str, ...]:
+    from cnnlite.metrics import ACCURACIES
+
+    return ACCURACIES
+
+
+def save_weights(model: Stack, filepath: Any) -> None:
+    model.build()
+    paths = [parameter.path for parameter in model.weights]
+    _write(filepath, {"format": FORMAT, "paths": paths}, {f"weight_{i}": p.value for i, p in enumerate(model.weights)})
+
+
+def load_weights(model: Stack, filepath: Any) -> None:
+    _, arrays = _read(filepath)
+    model.build()
+    count = sum(name.startswith("weight_") for name in arrays)
+    assign_all(model.weights, [arrays[f"weight_{i}"] for i in range(count)], f"load_weights: {filepath}")
+
+
+def _write(filepath: Any, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with atomic_write(filepath) as file:
+        np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
+
+
+def _read(filepath: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with np.load(filepath, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes())
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as problem:
+        raise ValueError(f"{filepath}: expected a file that cnnlite saved; it is something else or damaged ({problem}).") from None
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{filepath}: expected format {FORMAT}, got {header.get('format')}; a newer cnnlite may have written it."
+        )
+    return header, arrays

@@ -1,0 +1,195 @@
+"""A stack of layers: what it holds, its shapes and its weights. Training and prediction build on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cnnlite import naming, seeds
+from cnnlite.layers import Input, Layer
+from cnnlite.layers.layer import as_shape, assign_all
+from cnnlite.parameters import Parameter, Store
+from cnnlite_kernels.dispatch import find
+
+DTYPES = ("float32", "float64")
+
+
+class Stack:
+    """Layers one after the other.
+
+    Args:
+        layers: layers, with an `Input` first if no layer was given an input_shape; more can be added.
+        name: default: sequential, sequential_1, ...
+        dtype: "float32" or "float64", of weights and activations.
+    """
+
+    def __init__(
+        self, layers: Iterable[Any] | None = None, name: str | None = None, *, dtype: str = "float32", device: str | None = None
+    ) -> None:
+        if np.dtype(dtype).name not in DTYPES:
+            raise ValueError(f"{type(self).__name__}: expected dtype 'float32' or 'float64', got {dtype!r}.")
+        self.name = name or naming.default_name(type(self))
+        self.dtype = np.dtype(dtype)
+        check_device(device)
+        self.layers: list[Layer] = []
+        self.input_shape: tuple[int, ...] | None = None
+        self.built = False
+        self._network: Any = None
+        for layer in layers or []:
+            self.add(layer)
+
+    # layers
+
+    def add(self, layer: Any) -> None:
+        """Puts a layer on top.
+
+        Raises:
+            TypeError: not a layer. ValueError: a name that is there already, shapes that do not fit.
+        """
+        if isinstance(layer, Input):
+            if self.layers or self.input_shape:
+                raise ValueError(f"{self.name}: expected Input as the first entry only.")
+            self.input_shape = layer.shape
+            return
+        if isinstance(layer, type) and issubclass(layer, Layer):
+            raise TypeError(f"{self.name}: expected a layer, got the class {layer.__name__}; call it: {layer.__name__}(...).")
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{self.name}: expected a layer of cnnlite.layers, got {type(layer).__name__}.")
+        if any(other.name == layer.name for other in self.layers):
+            raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; give this one another name.")
+        if not self.layers and self.input_shape is None:
+            self.input_shape = layer.given_input_shape or layer.input_shape
+        before = self.layers[-1].output_shape if self.layers else self.input_shape
+        if before is not None:
+            layer.prepare(before)
+        self.layers.append(layer)
+        self._changed()
+
+    def pop(self) -> Layer:
+        """Takes the last layer off and returns it."""
+        if not self.layers:
+            raise ValueError(f"{self.name}: has no layers.")
+        layer = self.layers.pop()
+        self._changed()
+        return layer
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of a name or at an index.
+
+        Raises:
+            ValueError: none such; the message lists the names.
+        """
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"{self.name}: expected an index below {len(self.layers)}, got {index}.")
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"{self.name}: has no layer {name!r}; it has {[layer.name for layer in self.layers]}.")
+
+    def _changed(self) -> None:
+        self.built = False
+        self._network = None
+
+    # shapes and weights
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the weights. A model whose input shape is known does so by itself when first needed.
+
+        Args:
+            input_shape: of one sample, or with a leading None for the batch.
+        """
+        if self.built:
+            return
+        if input_shape is not None and self.input_shape is None:
+            self.input_shape = as_shape(input_shape, self.name)
+        if not self.layers:
+            raise ValueError(f"{self.name}: has no layers; add some.")
+        if self.input_shape is None:
+            raise ValueError(
+                f"{self.name}: the input shape is not known; begin with layers.Input(shape), give the first layer an "
+                "input_shape, or call build(shape)."
+            )
+        shape = self.input_shape
+        for layer in self.layers:
+            layer.prepare(shape)
+            shape = layer.output_shape  # type: ignore[assignment]
+        new = [layer for layer in self.layers if not layer.built]
+        for layer in self.layers:
+            if layer.built and layer.parameters and layer.parameters[0].store.values.dtype != self.dtype:  # type: ignore[union-attr]
+                raise ValueError(f"{self.name}: has dtype {self.dtype}, but {layer.name} was built with another.")
+        parameters = [parameter for layer in new for parameter in layer.parameters]
+        if parameters:
+            Store(parameters, self.dtype, seeds.generator())
+        for layer in new:
+            layer.built = True
+        self.built = True
+
+    @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """The shape of one sample's output, without the batch."""
+        return self.layers[-1].output_shape if self.layers else self.input_shape
+
+    @property
+    def network(self) -> Any:
+        """The programs that run this model."""
+        if self._network is None:
+            from cnnlite.engine.network import Network
+
+            self.build()
+            self._network = Network(self.layers, self.dtype)
+        return self._network
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, layer by layer."""
+        if self.input_shape is not None and self.layers:
+            self.build()
+        return [parameter for layer in self.layers for parameter in layer.parameters]
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        """The parameters of layers that are trainable."""
+        return [parameter for parameter in self.weights if parameter.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        return [parameter for parameter in self.weights if not parameter.trainable]
+
+    trainable_variables = trainable_weights
+    variables = weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any layer is trainable; setting it sets all of them."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = bool(value)
+
+    def count_params(self) -> int:
+        """The number of weights."""
+        return sum(parameter.size for parameter in self.weights)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights, layer by layer, kernel before bias."""
+        return [parameter.numpy() for parameter in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets all weights, in the order of `get_weights`.
+
+        Raises:
+            ValueError: another number of arrays, or another shape; nothing is changed then.
+        """
+        assign_all(self.weights, weights, self.name)
+
+
+def check_device(device: str | None) -> None:
+    """Refuses a device that is not there: RuntimeError for CUDA, ValueError for a name that is none."""
+    if device not in (None, "auto", "cpu"):
+        find("matmul", device, name="Sequential")

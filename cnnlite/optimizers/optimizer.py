@@ -1,0 +1,135 @@
+"""What every optimizer has: a learning rate that may follow a schedule, limits on gradients, state, and one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cnnlite import schedules
+from cnnlite.parameters import Layout, Parameter, aligned_zeros
+from cnnlite_kernels.settings import OPTIMIZER
+
+
+class Optimizer:
+    """Base of all optimizers.
+
+    Args:
+        learning_rate: a number, or a schedule (a function of the step).
+        weight_decay: decoupled (AdamW's): each step multiplies the weights by 1 - learning_rate * weight_decay. None: off.
+        clipnorm: each parameter's gradient is scaled to at most this norm; global_clipnorm: all together; clipvalue: each number
+            is kept within plus and minus this. At most one of the three.
+
+    Attributes:
+        iterations: steps taken.
+    """
+
+    slots: Sequence[str] = ()
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or type(self).__name__.lower()
+        limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        given = {key: value for key, value in limits.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(f"{self.name}: expected at most one of clipnorm, clipvalue and global_clipnorm, got {given}.")
+        for key, value in given.items():
+            if not value > 0:
+                raise ValueError(f"{self.name}: expected {key} above 0, got {value!r}.")
+        self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
+        self.weight_decay = weight_decay
+        self.iterations = 0
+        self._set_rate(learning_rate)
+        self.settings = np.zeros(len(OPTIMIZER), np.float64)
+        self.layout: Layout | None = None
+        self.state: list[np.ndarray] = []
+
+    def _set_rate(self, value: Any) -> None:
+        if isinstance(value, dict):
+            value = schedules.deserialize(value)
+        if not callable(value):
+            if isinstance(value, (str, bool)) or not np.isscalar(value) or not value >= 0:
+                raise ValueError(f"{self.name}: expected learning_rate as a number of at least 0 or a schedule, got {value!r}.")
+            value = float(value)
+        self._rate = value
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step; may be set to a number or a schedule."""
+        return float(self._rate(self.iterations)) if callable(self._rate) else self._rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._set_rate(value)
+
+    def build(self, parameters: Sequence[Parameter]) -> None:
+        """Makes the state for some parameters, all zeros; keeps the state it has for the same ones.
+
+        State of parameters that stay is kept when others are frozen or freed.
+        """
+        layout = Layout(parameters)
+        if self.layout is not None and self.layout.parameters == layout.parameters:
+            return
+        dtype = parameters[0].store.values.dtype if parameters else np.float32  # type: ignore[union-attr]
+        state = [aligned_zeros(layout.size, dtype) for _ in self.slots]
+        if self.layout is not None:
+            for parameter in layout.parameters:
+                if parameter in self.layout:
+                    for new, old in zip(state, self.state, strict=True):
+                        layout.slice(new, parameter)[...] = self.layout.slice(old, parameter)
+        self.layout, self.state = layout, state
+
+    def advance(self) -> None:
+        """Counts a step and writes its numbers where the kernels read them."""
+        rate = self.learning_rate
+        self.iterations += 1
+        self.fill(rate=rate, weight_decay=self.weight_decay or 0.0, steps=self.iterations)
+
+    def fill(self, **settings: float) -> None:
+        """Sets numbers of `settings` by name."""
+        for name, value in settings.items():
+            self.settings[OPTIMIZER.index(name)] = value
+
+    def kernel(self) -> tuple[str, tuple[int, ...]]:
+        """Name of the kernel in cnnlite_kernels.cpu.optimizers, and the integers it is compiled for."""
+        raise NotImplementedError
+
+    def apply(self, parameters: Sequence[Parameter]) -> None:
+        """One step on parameters whose `gradient`s have been added up; `model.zero_gradients()` sets those back.
+
+        >>> from cnnlite import layers, models, optimizers
+        >>> model = models.Sequential([layers.Input((2,)), layers.Dense(1)])
+        >>> model.zero_gradients()
+        >>> optimizers.SGD(0.1).apply(model.trainable_weights)
+        """
+        from cnnlite.engine.update import Update
+
+        parameters = [parameter for parameter in parameters if parameter.trainable]
+        if not parameters:
+            return
+        self.build(parameters)
+        assert self.layout is not None
+        Update(self, self.layout, parts=None).run()
+
+    def get_config(self) -> dict[str, Any]:
+        rate = schedules.serialize(self._rate) if callable(self._rate) else self._rate
+        return {
+            "learning_rate": rate,
+            "weight_decay": self.weight_decay,
+            "clipnorm": self.clipnorm,
+            "clipvalue": self.clipvalue,
+            "global_clipnorm": self.global_clipnorm,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Optimizer:
+        return cls(**config)

@@ -1,0 +1,150 @@
+"""Parameters live in flat buffers: a layer owns aligned slices, a model a list of them, so that an optimizer's step, a
+reduction and saving each see one array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cnnlite.initializers import Initializer
+from cnnlite.regularizers import Regularizer
+
+if TYPE_CHECKING:
+    from cnnlite.layers.layer import Layer
+
+ALIGNMENT = 16  # numbers: a cache line of float32
+
+
+def aligned_zeros(count: int, dtype: Any) -> np.ndarray:
+    """Zeros that begin on a cache line."""
+    dtype = np.dtype(dtype)
+    room = np.zeros(count * dtype.itemsize + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + count * dtype.itemsize].view(dtype)
+
+
+def _padded(count: int) -> int:
+    return -(-count // ALIGNMENT) * ALIGNMENT
+
+
+class Parameter:
+    """One array of weights of a layer: what it is before it has a place, and its place (`store`, `offset`) after.
+
+    Attributes:
+        name: "kernel", "bias"; path: "layer/kernel"; shape; size.
+    """
+
+    def __init__(
+        self, layer: Layer, name: str, shape: Sequence[int], initializer: Initializer, regularizer: Regularizer | None = None
+    ) -> None:
+        self.layer, self.name, self.shape = layer, name, tuple(shape)
+        self.initializer, self.regularizer = initializer, regularizer
+        self.size = int(np.prod(self.shape))
+        self.store: Store | None = None
+        self.offset = 0
+
+    @property
+    def path(self) -> str:
+        return f"{self.layer.name}/{self.name}"
+
+    @property
+    def trainable(self) -> bool:
+        return self.layer.trainable
+
+    def _slice(self, buffer: np.ndarray) -> np.ndarray:
+        return buffer[self.offset : self.offset + self.size].reshape(self.shape)
+
+    @property
+    def value(self) -> np.ndarray:
+        """The weights, a read-only view; `assign` changes them."""
+        assert self.store is not None
+        view = self._slice(self.store.values)
+        view.flags.writeable = False
+        return view
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """The gradient that backward passes have added up, a writeable view."""
+        assert self.store is not None
+        return self._slice(self.store.grads)
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the weights."""
+        return self.value.copy()
+
+    def assign(self, value: Any) -> None:
+        """Sets the weights.
+
+        Raises:
+            ValueError: another shape.
+        """
+        value = np.asarray(value)
+        if value.shape != self.shape:
+            raise ValueError(f"{self.path}: expected weights of shape {self.shape}, got {value.shape}.")
+        assert self.store is not None
+        self._slice(self.store.values)[...] = value
+        self.store.version += 1
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.value, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.path} {self.shape}>"
+
+
+class Store:
+    """A flat buffer of values, one of gradients, and a version that counts changes of the values."""
+
+    def __init__(self, parameters: Iterable[Parameter], dtype: Any, rng: np.random.Generator) -> None:
+        self.parameters = list(parameters)
+        size = 0
+        for parameter in self.parameters:
+            parameter.store, parameter.offset = self, size
+            size += _padded(parameter.size)
+        self.values = aligned_zeros(size, dtype)
+        self.grads = aligned_zeros(size, dtype)
+        self.version = 0
+        for parameter in self.parameters:
+            parameter.assign(parameter.initializer(parameter.shape, dtype=self.values.dtype, rng=rng))
+
+
+class Range(NamedTuple):
+    """`count` numbers of a store from `start`, which are the numbers from `place` of a model's own buffers."""
+
+    store: Store
+    start: int
+    count: int
+    place: int
+
+
+class Layout:
+    """Where some parameters lie in a model's own buffers (gradients of a part, an optimizer's slots): neighbours stay so."""
+
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
+        self.parameters = list(dict.fromkeys(parameters))
+        self.ranges: list[Range] = []
+        self._places: dict[Parameter, int] = {}
+        self.size = 0
+        for parameter in self.parameters:
+            store, count = parameter.store, _padded(parameter.size)
+            assert store is not None
+            last = self.ranges[-1] if self.ranges else None
+            if last and last.store is store and last.start + last.count == parameter.offset:
+                self.ranges[-1] = last._replace(count=last.count + count)
+            else:
+                self.ranges.append(Range(store, parameter.offset, count, self.size))
+            self._places[parameter] = self.size
+            self.size += count
+
+    def place(self, parameter: Parameter) -> int:
+        return self._places[parameter]
+
+    def __contains__(self, parameter: Parameter) -> bool:
+        return parameter in self._places
+
+    def slice(self, buffer: np.ndarray, parameter: Parameter) -> np.ndarray:
+        """The parameter's part of a buffer of this layout."""
+        place = self._places[parameter]
+        return buffer[place : place + parameter.size].reshape(parameter.shape)
