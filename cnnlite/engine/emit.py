@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from cnnlite.engine.stages import ActivationStage, ConvStage, DropoutStage, PoolStage, Shape, Stage
 from cnnlite.parameters import Layout, Parameter
-from cnnlite_kernels.cpu import activations, conv2d, dropout, max_pool2d
+from cnnlite_kernels.cpu import activations, conv2d, dropout, max_pool2d, sparse
 from cnnlite_kernels.cpu.conv2d import Conv
-from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear_halo
+from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear_halo, with_halo
 from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer, pointer_to
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.tile import ACCUMULATE
@@ -30,11 +30,20 @@ def where(parameter: Parameter) -> Pointer:
     return pointer_to(parameter.value)
 
 
+def lists_of(stage: ConvStage, number: int, needs_input: bool, item: int) -> sparse.Taps | None:
+    """How the backward pass of a stage holds its taps if it works from lists (sparse.py), None if it is dense."""
+    conv = conv_of(stage)
+    if number == 0 and needs_input and conv.halo != NO_HALO:
+        return None  # the caller's array for the gradient of the input has no halo
+    return sparse.taps_held(conv, stage.pool, item)
+
+
 class Packed(NamedTuple):
-    """Where the packed weights of a stage are, for the forward pass and for the gradient of its input."""
+    """Where the packed weights of a stage are: for the forward pass, and for the gradient of its input (flipped, or turned where
+    that works from lists)."""
 
     forward: Pointer
-    flipped: Pointer
+    backward: Pointer
 
 
 class Kept(NamedTuple):
@@ -189,9 +198,11 @@ def backward(
                 grad = given
         if grad is None:
             continue
+        if isinstance(stage, ConvStage) and lists_of(stage, number, needed[number], plan.item):
+            x = with_halo(plan, x, conv_of(stage).halo)
         grad_x = None
         if needed[number]:
-            grad_x = _reshaped(grad_input, stage.in_shape) if number == 0 and grad_input else _room(plan, x.n, stage.in_shape)
+            grad_x = _reshaped(grad_input, stage.in_shape) if number == 0 and grad_input else _room(plan, x.n, stage.in_shape, x.halo)
         _stage_backward(plan, stage, number, x, y, index, grad, grad_x, run, to)
         grad = grad_x
 
@@ -217,9 +228,18 @@ def _conv_backward(
     to: Gradients,
 ) -> None:  # fmt: skip
     conv = conv_of(stage)
+    packed = run.packed[number]
+    assert packed is not None
     grad_w, grad_b = to.of(stage.kernel, plan.item), to.of(stage.bias, plan.item)
-    halo = conv2d.grad_halo(conv) if grad_x is not None else NO_HALO
     mark = plan.mark()
+    taps = lists_of(stage, number, grad_x is not None, plan.item)
+    if taps is not None and stage.pool is not None:
+        sparse.add_backward(
+            plan, conv, taps, stage.pool, x, grad, index, y, packed.backward, grad_x, grad_w, grad_b, to.accumulate
+        )  # fmt: skip
+        plan.free(mark)
+        return
+    halo = conv2d.grad_halo(conv) if grad_x is not None else NO_HALO
     before = grad  # the gradient before activation and pooling
     if stage.pool:
         before = _room(plan, x.n, (*conv.output, conv.cout), halo)
@@ -234,7 +254,5 @@ def _conv_backward(
     if grad_w != NOWHERE:
         conv2d.add_grad_weights(plan, conv, x, before, grad_w, flags=ACCUMULATE if to.accumulate else 0)
     if grad_x is not None:
-        packed = run.packed[number]
-        assert packed is not None
-        conv2d.add_grad_input(plan, conv, before, packed.flipped, grad_x)
+        conv2d.add_grad_input(plan, conv, before, packed.backward, grad_x)
     plan.free(mark)

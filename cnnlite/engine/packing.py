@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnlite.engine.emit import Packed, conv_of, where
+from cnnlite.engine.emit import Packed, conv_of, lists_of, where
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.parameters import aligned_zeros
-from cnnlite_kernels.cpu import conv2d
+from cnnlite_kernels.cpu import conv2d, sparse
 from cnnlite_kernels.cpu.memory import NOWHERE, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
 
@@ -41,9 +41,13 @@ class Packing:
             self.parts.append(Part(plan))
             backward = NOWHERE
             if flipped and flipped[number]:
-                backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
                 plan = Plan(dtype.itemsize)
-                conv2d.add_flip_weights(plan, conv, w, backward)
+                if lists_of(stage, number, True, dtype.itemsize):
+                    backward = self._room(conv.weights, dtype)
+                    sparse.add_turned_weights(plan, conv, w, backward)
+                else:
+                    backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
+                    conv2d.add_flip_weights(plan, conv, w, backward)
                 self.parts.append(Part(plan))
             self.packed.append(Packed(forward, backward))
         self._job = Job([self.parts])

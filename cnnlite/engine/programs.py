@@ -12,7 +12,7 @@ import numpy as np
 from cnnlite.engine import emit
 from cnnlite.engine.emit import Gradients, Kept, Run
 from cnnlite.engine.packing import Packing
-from cnnlite.engine.parts import MOST_SUMS, cut
+from cnnlite.engine.parts import IMAGES, MOST_SUMS, cut
 from cnnlite.engine.stages import ActivationStage, ConvStage, Stage
 from cnnlite.engine.update import Update
 from cnnlite.parameters import aligned_zeros
@@ -135,8 +135,8 @@ class Supervised:
         """The plan of a part of n images, a few at a time."""
         plan = Plan(self._dtype.itemsize)
         item, sample = plan.item, math.prod(self._stages[0].in_shape)
-        chunks = cut(n)
-        for first, stop in chunks:
+        for first in range(0, n, IMAGES):
+            stop = min(first + IMAGES, n)
             mark = plan.mark()
             x = Images(Pointer(Base.X, first * sample * item), stop - first, *self._stages[0].in_shape)
             run = self._run._replace(first=first)

@@ -5,16 +5,20 @@ Images are NHWC, weights HWIO. Each function emits kernels into a plan; the imag
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from cnnlite_kernels.cpu.images import Images, with_halo
+from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear, with_halo
 from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.product import Rows, add_pack, add_product, padded_columns
-from cnnlite_kernels.cpu.tile import BIAS, INDEX, RELU
+from cnnlite_kernels.cpu.tile import ACCUMULATE, BIAS, INDEX, RELU
 from cnnlite_kernels.window import Window2D
+
+SMALL_IMAGE = 32 * 32  # pixels: up to here grad_x, which every tap reads and writes, stays in L2
+SCATTER_COST = 4  # sums over as many channels take as long as reading and writing a tile of grad_x
 
 
 class Conv(NamedTuple):
@@ -166,6 +170,8 @@ def add_flip_weights(
 
 def grad_halo(conv: Conv):
     """Zeros around grad_y that `add_grad_input` reads."""
+    if _scatters(conv):
+        return NO_HALO
     return tuple(_reach(conv, axis) for axis in (0, 1))
 
 
@@ -188,6 +194,9 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad
     grad_x[n, ih, iw, ci] = sum over kh, kw, co of grad_y[n, oh, ow, co] * w[kh, kw, ci, co]
     where oh = (ih + top - kh * dh) / sh and ow = (iw + left - kw * dw) / sw are whole and inside grad_y.
     """
+    if _scatters(conv):
+        _add_scattered_grad_input(plan, conv, grad_y, packed, grad_x)
+        return
     grad_y = with_halo(plan, grad_y, grad_halo(conv))
     (sh, sw), (dh, dw), ((top, _), (left, _)) = conv.window.strides, conv.window.dilation, conv.halo
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
@@ -209,6 +218,43 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad
                 rows, cin, taps, k_len,
             )  # fmt: skip
             packed += len(taps) * k_len * padded_columns(cin, plan.item) * plan.item
+
+
+def _reached(conv: Conv, axis: int, tap: int) -> np.ndarray:
+    """The outputs along an axis whose tap lies on a pixel of x and not on padding."""
+    outputs = np.arange(conv.output[axis])
+    pixels = outputs + tap * conv.window.dilation[axis] - conv.halo[axis][0]
+    return outputs[(pixels >= 0) & (pixels < (conv.h, conv.w)[axis])]
+
+
+@functools.cache
+def _scatters(conv: Conv) -> bool:
+    """Whether it is less work to add each output's gradient to the pixels it came from, tap by tap, than to collect for each pixel,
+    zeros around grad_y included: where images are small. Stride 1 only."""
+    (kh, kw), cout = conv.window.kernel, conv.cout // conv.groups
+    if conv.window.strides != (1, 1) or conv.h * conv.w > SMALL_IMAGE:
+        return False
+    taps = sum(len(_reached(conv, 0, i)) for i in range(kh)) * sum(len(_reached(conv, 1, j)) for j in range(kw))
+    return taps * (1 + SCATTER_COST / cout) < 0.9 * conv.h * conv.w * kh * kw
+
+
+def _add_scattered_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images) -> None:
+    """grad_x[n, oh + kh * dh - top, ow + kw * dw - left, ci] += sum over co of grad_y[n, oh, ow, co] * w[kh, kw, ci, co], tap by tap."""
+    (kh, kw), (dh, dw), ((top, _), (left, _)) = conv.window.kernel, conv.window.dilation, conv.halo
+    cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
+    add_clear(plan, grad_x.start, grad_x.count)
+    for g in range(conv.groups):
+        for i in range(kh):
+            for j in range(kw):
+                r, c = (t.reshape(-1) for t in np.meshgrid(_reached(conv, 0, i), _reached(conv, 1, j), indexing="ij"))
+                a, to = grad_y.pixels(r, c), grad_x.pixels(r + i * dh - top, c + j * dw - left)
+                place = (kh - 1 - i) * kw + kw - 1 - j  # taps are packed from last to first
+                add_product(
+                    plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
+                    _spread(Rows(a, to), grad_y, grad_x), cin, [0], cout,
+                    flags=ACCUMULATE, packed_rows=(place * cout, kh * kw * cout),
+                )  # fmt: skip
+        packed += kh * kw * cout * padded_columns(cin, plan.item) * plan.item
 
 
 def add_grad_weights(

@@ -64,6 +64,25 @@ def widest(*halos: tuple[Pair, Pair]) -> tuple[Pair, Pair]:
     return (top, bottom), (left, right)
 
 
+CLEAR = np.dtype([("y", POINTER), ("count", np.int64)])
+
+
+@kernel(CLEAR)
+def clear(item):
+    """y[:count] = 0."""
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        array_at(address(bases, d.y), d.count, item)[:] = 0
+
+    return body
+
+
+def add_clear(plan, y: Pointer, count: int) -> None:
+    """Writes `count` zeros at y."""
+    plan.add(clear, plan.item, y=y, count=count)
+
+
 HALO = np.dtype(
     [("x", POINTER), ("y", POINTER)]
     + [(name, np.int64) for name in ("n", "h", "row", "x_row", "x_image", "top", "left", "bottom", "right")]

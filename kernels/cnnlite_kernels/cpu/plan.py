@@ -40,10 +40,10 @@ class Plan:
         self._entries.append((kernel.address(*integers), descriptor))
         return descriptor
 
-    def table(self, offsets) -> Pointer:
-        """Keeps a table of int64 for the kernels; equal tables (of the groups of a convolution, say) are kept once."""
-        content = np.ascontiguousarray(offsets, np.int64).tobytes()
-        return pointer_to(self._kept.setdefault(content, np.frombuffer(content, np.int64)))
+    def table(self, offsets, dtype: type = np.int64) -> Pointer:
+        """Keeps a table of integers for the kernels; equal tables (of the groups of a convolution, say) are kept once."""
+        content = np.ascontiguousarray(offsets, dtype).tobytes()
+        return pointer_to(self._kept.setdefault(content, np.frombuffer(content, np.uint8)))
 
     def scratch(self, size: int) -> Pointer:
         """`size` bytes of workspace, from the beginning of a cache line; a vector may be read past its end."""

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import carray
 
 from cnnlite_kernels.cpu.host import host
-from cnnlite_kernels.cpu.jit import kernel
-from cnnlite_kernels.cpu.memory import INT64, NOWHERE, POINTER, Pointer, address, array_at
+from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
+from cnnlite_kernels.cpu.pack import pack
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.sweep import sweep
 from cnnlite_kernels.cpu.tile import ACCUMULATE
 
 VECTORS = 2  # vectors of columns in a tile: with 14 rows, 28 accumulators, 2 of B and 1 of A fill 32 registers
 ROWS = {32: (14, 12, 9, 8, 4, 1), 16: (6, 4, 2, 1)}  # rows that a tile may have, by the number of vector registers
+TILE_CYCLES = 15  # of a tile besides its sums
 CACHE = 1 << 18  # bytes of B, and of A, that one pass keeps in L2
 
 
@@ -30,15 +30,23 @@ class Columns(NamedTuple):
     tail: int
 
 
-def column_runs(columns: int, item: int) -> list[Columns]:
-    """Cuts columns into blocks of two vectors, then what is left: at most two runs."""
+def column_runs(columns: int, item: int, vectors: int = VECTORS) -> list[Columns]:
+    """Cuts columns into blocks of `vectors`, of two vectors, then what is left: at most three runs."""
     lanes = host().lanes(item)
-    width = VECTORS * lanes
-    whole, rest = divmod(columns, width)
-    runs = [Columns(0, whole, VECTORS, 0)] if whole else []
-    if rest:
-        runs.append(Columns(whole * width, 1, -(-rest // lanes), rest % lanes))
+    runs, start = [], 0
+    for each in sorted({vectors, VECTORS}, reverse=True):
+        blocks = (columns - start) // (each * lanes)
+        if blocks:
+            runs.append(Columns(start, blocks, each, 0))
+            start += blocks * each * lanes
+    if start < columns:
+        runs.append(Columns(start, 1, -(-(columns - start) // lanes), (columns - start) % lanes))
     return runs
+
+
+def vectors_for(mr: int) -> int:
+    """Vectors of columns that a tile of few rows may have where B is not packed: more sums at once, longer pieces of B's rows."""
+    return max(VECTORS, {1: host().registers // 4, 4: host().registers // 8}.get(mr, 0))
 
 
 def padded_columns(columns: int, item: int) -> int:
@@ -52,60 +60,22 @@ def block_width(item: int) -> int:
     return VECTORS * host().lanes(item)
 
 
-def tile_rows(rows: int, pool: int = 1) -> int:
-    """The rows of a tile that do `rows` rows (in groups of `pool`) in the least time."""
+def tile_rows(rows: int, depth: int, pool: int = 1) -> int:
+    """The rows of a tile that do `rows` rows (in groups of `pool`) in the least time; `depth` numbers are summed for each."""
     choices = [mr for mr in ROWS[host().registers] if mr % pool == 0]
     if not choices:  # a pooling window as tall as no usual tile
         choices = [pool]
-    # two FMAs or loads a cycle, each FMA's result ready after four
-    return min(choices, key=lambda mr: (-(-rows // mr) * max(mr * VECTORS, mr + VECTORS, 8), -mr))
+
+    def cycles(mr: int) -> float:
+        # two FMAs or loads a cycle, each FMA's result ready after four; setup and writing on top
+        return -(-rows // mr) * (max(mr * VECTORS / 2, (mr + VECTORS) / 2, 4) * depth + TILE_CYCLES)
+
+    return min(choices, key=lambda mr: (cycles(mr), -mr))
 
 
 def most_poolable() -> int:
     """The most outputs in a pooling window that a tile can hold."""
     return max(ROWS[host().registers])
-
-
-PACK = np.dtype(
-    [(name, POINTER) for name in ("x", "y", "taps")]
-    + [(name, np.int64) for name in ("count", "k_len", "k_step", "column_step", "start", "columns", "width")]
-    + [("scale", np.float64)]
-)
-
-
-@kernel(PACK)
-def pack(item):
-    """B in the order a tile reads it: blocks of `width` columns, in each (tap, k, column) without gaps, zeros past `columns`.
-
-    y[block, t, k, j] = scale * x[taps[t] + k * k_step + (start + block * width + j) * column_step]
-    """
-
-    def body(bases, d):
-        d = carray(d, 1)[0]
-        taps = array_at(address(bases, d.taps), d.count, INT64)
-        depth = d.count * d.k_len
-        blocks = -(-(d.columns - d.start) // d.width)
-        y = array_at(address(bases, d.y), blocks * depth * d.width, item)
-        x = array_at(address(bases, d.x), 1, item)
-        scale = x.dtype.type(d.scale)
-        at = 0
-        for block in range(blocks):
-            first = d.start + block * d.width
-            here = min(d.width, d.columns - first)
-            for t in range(d.count):
-                for k in range(d.k_len):
-                    base = taps[t] + k * d.k_step + first * d.column_step
-                    if d.column_step == 1:
-                        for j in range(here):
-                            y[at + j] = scale * x[base + j]
-                    else:
-                        for j in range(here):
-                            y[at + j] = scale * x[base + j * d.column_step]
-                    for j in range(here, d.width):
-                        y[at + j] = 0
-                    at += d.width
-
-    return body
 
 
 def add_pack(
@@ -124,7 +94,7 @@ def add_pack(
         start, stop = max(run.start, least), min(run.start + run.blocks * run.vectors * lanes, columns, most)
         if start < stop:
             plan.add(
-                pack, plan.item,
+                pack, plan.item, lanes,
                 x=x, y=y + start * depth * plan.item, taps=table, count=len(taps), k_len=k_len, k_step=k_step,
                 column_step=column_step, start=start, columns=stop, width=run.vectors * lanes, scale=scale,
             )  # fmt: skip
@@ -147,18 +117,19 @@ class Rows(NamedTuple):
 def add_product(
     plan: Plan, a: Pointer, b: Pointer, c: Pointer, rows: Rows, columns: int, taps_a: Sequence[int], k_len: int, *,
     taps_b: Sequence[int] | None = None, a_step: int = 1, b_step: int = 0,
-    bias: Pointer = NOWHERE, index: Pointer = NOWHERE, flags: int = 0,
+    bias: Pointer = NOWHERE, index: Pointer = NOWHERE, flags: int = 0, packed_rows: tuple[int, int] | None = None,
 ) -> None:  # fmt: skip
     """Emits C (+)= A * B.
 
     B is packed (add_pack, taps and k in the same order) unless taps_b is given: then it is read where it lies, k b_step apart.
+    packed_rows: (first, all) where B is only some of the rows that were packed together.
     """
     item, lanes = plan.item, host().lanes(plan.item)
     if len(rows.a) == 0 or columns == 0 or rows.groups == 0:
         return
     packed = taps_b is None
     pool = rows.pool
-    mr = tile_rows(len(rows.a), pool)
+    mr = tile_rows(len(rows.a), max(1, len(taps_a) * k_len), pool)
     blocks = -(-len(rows.a) // mr)
     # the last tile is filled up with its last rows again: they are computed twice and written with the same numbers
     last = lambda table, size: np.minimum(np.arange(blocks * size), len(table) - 1)  # noqa: E731
@@ -173,15 +144,16 @@ def add_product(
     at_once = -(-taps // -(-taps // at_once)) if taps else 0  # as even as can be
     chunk = max(1, CACHE // max(1, mr * at_once * k_len * item)) if packed else blocks
     table_taps = plan.table(taps_a)
-    for run in column_runs(columns, item):
+    first_row, depth = packed_rows or (0, taps * k_len)
+    for run in column_runs(columns, item, VECTORS if packed else vectors_for(mr)):
         columns_here = run.vectors * lanes
-        table_b = plan.table(np.arange(taps) * k_len * columns_here if packed else taps_b)
-        start = run.start * (taps * k_len if packed else 1)
+        table_b = plan.table((np.arange(taps) * k_len + first_row) * columns_here if packed else taps_b)
+        start = run.start * (depth if packed else 1)
         common = dict(
             a=a, b=b + start * item, c=c + run.start * item, index=index + run.start, bias=bias + run.start * item,
             rows_a=table_a, rows_c=table_c, groups=rows.groups, a_group=rows.a_group, c_group=rows.c_group,
             row_blocks=blocks, chunk=chunk, col_blocks=run.blocks,
-            b_block=taps * k_len * columns_here if packed else columns_here,
+            b_block=depth * columns_here if packed else columns_here,
             k_len=k_len, a_step=a_step, b_step=b_step, tail_lanes=run.tail,
         )  # fmt: skip
         for first, count, each, more in _tap_blocks(taps, at_once, flags):

@@ -32,7 +32,7 @@ INT = ir.IntType(64)
 BYTE = ir.IntType(8)
 
 
-class _Vectors:
+class Vectors:
     """Loads, stores and arithmetic on vectors of LANES numbers at integer addresses."""
 
     def __init__(self, builder: ir.IRBuilder, item: int, lanes: int) -> None:
@@ -128,7 +128,7 @@ def tile(
 
     def codegen(context, bl, signature, arguments):
         (a, rows_a, taps_a, b, taps_b, c, rows_c, index, bias, taps, k_len, a_step, b_step, tail_lanes, flags) = arguments[:15]
-        v = _Vectors(bl, item, lanes)
+        v = Vectors(bl, item, lanes)
         mask = v.first_lanes(tail_lanes) if tail else None
         masks = [None] * (nv - 1) + [mask]
         if packed:

@@ -1,0 +1,181 @@
+"""Packing: the right-hand side of a product in the order a tile reads it, and matrices copied or transposed on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from cnnlite_kernels.cpu.jit import kernel
+from cnnlite_kernels.cpu.memory import INT64, POINTER, address, array_at
+from cnnlite_kernels.cpu.tile import INT, Vectors
+
+ROWS_AT_ONCE = 8  # rows of x that are read side by side: their blocks of columns are 1 KB of y each
+
+
+@intrinsic(prefer_literal=True)
+def move(typing, x, y, scale, count, LANES, ITEM, TAIL):
+    """y[j] = scale * x[j] for one vector of LANES numbers at addresses; with TAIL 0 from x[count] on, which is not read."""
+    literals = (LANES, ITEM, TAIL)
+    if not all(isinstance(literal, types.IntegerLiteral) for literal in literals):
+        return None
+    lanes, item, tail = (literal.literal_value for literal in literals)
+    signature = types.void(types.int64, types.int64, scale, types.int64, *literals)
+
+    def codegen(context, bl, signature, arguments):
+        x, y, scale, count = arguments[:4]
+        v = Vectors(bl, item, lanes)
+        loaded = v.load(v.pointer(x, v.number), v.first_lanes(count) if tail else None)
+        v.store(bl.fmul(loaded, v.broadcast(scale)), v.pointer(y, v.number))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def transpose(typing, x, x_row, y, y_row, scale, LANES, ITEM):
+    """y[k, j] = scale * x[j, k] for LANES x LANES numbers at addresses, rows x_row and y_row numbers apart.
+
+    Bit by bit of the indices: each stage exchanges bit s of the row for bit s of the lane in all pairs of vectors.
+    """
+    literals = (LANES, ITEM)
+    if not all(isinstance(literal, types.IntegerLiteral) for literal in literals):
+        return None
+    lanes, item = (literal.literal_value for literal in literals)
+    signature = types.void(types.int64, types.int64, types.int64, types.int64, scale, *literals)
+
+    def codegen(context, bl, signature, arguments):
+        x, x_row, y, y_row, scale = arguments[:5]
+        v = Vectors(bl, item, lanes)
+        factor = v.broadcast(scale)
+
+        def row(start, step, i):
+            return bl.gep(v.pointer(start, v.number), [bl.mul(step, INT(i))])
+
+        rows = [bl.fmul(v.load(row(x, x_row, i)), factor) for i in range(lanes)]
+        bit = 1
+        while bit < lanes:
+            # lane j of the lower row: its own where bit is 0 in j, else the upper row's lane j - bit; the upper row likewise
+            low = [j if not j & bit else lanes + j - bit for j in range(lanes)]
+            high = [j + bit if not j & bit else lanes + j for j in range(lanes)]
+            for i in range(lanes):
+                if not i & bit:
+                    pair = rows[i], rows[i | bit]
+                    rows[i], rows[i | bit] = (
+                        bl.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)) for order in (low, high)
+                    )
+            bit *= 2
+        for i, vector in enumerate(rows):
+            v.store(vector, row(y, y_row, i))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+PACK = np.dtype(
+    [(name, POINTER) for name in ("x", "y", "taps")]
+    + [(name, np.int64) for name in ("count", "k_len", "k_step", "column_step", "start", "columns", "width")]
+    + [("scale", np.float64)]
+)
+
+
+@kernel(PACK)
+def pack(item, lanes):
+    """B in the order a tile reads it: blocks of `width` columns, in each (tap, k, column) without gaps, zeros past `columns`.
+
+    y[block, t, k, j] = scale * x[taps[t] + k * k_step + (start + block * width + j) * column_step]
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        taps = array_at(address(bases, d.taps), d.count, INT64)
+        depth = d.count * d.k_len
+        blocks = -(-(d.columns - d.start) // d.width)
+        y = array_at(address(bases, d.y), blocks * depth * d.width, item)
+        x = array_at(address(bases, d.x), 1, item)
+        scale = x.dtype.type(d.scale)
+        step = ROWS_AT_ONCE if d.column_step == 1 else lanes
+        for t in range(d.count):
+            for k in range(0, d.k_len, step):
+                stop = min(k + step, d.k_len)
+                for block in range(blocks):
+                    to = (block * depth + t * d.k_len + k) * d.width
+                    first = d.start + block * d.width
+                    for v in range(0, d.width, lanes):
+                        here = min(lanes, d.columns - first - v)
+                        base = taps[t] + k * d.k_step + (first + v) * d.column_step
+                        into = to + v
+                        if d.column_step == 1:
+                            for i in range(stop - k):
+                                xs = x.ctypes.data + (base + i * d.k_step) * item
+                                ys = y.ctypes.data + (into + i * d.width) * item
+                                if here == lanes:
+                                    move(xs, ys, scale, here, lanes, item, 0)
+                                else:
+                                    move(xs, ys, scale, here, lanes, item, 1)
+                        elif d.k_step == 1 and here == lanes and stop - k == lanes:
+                            xs, ys = x.ctypes.data + base * item, y.ctypes.data + into * item
+                            transpose(xs, d.column_step, ys, d.width, scale, lanes, item)
+                        else:
+                            for j in range(lanes):
+                                for i in range(stop - k):
+                                    number = x.dtype.type(0)
+                                    if j < here:
+                                        number = scale * x[base + i * d.k_step + j * d.column_step]
+                                    y[into + i * d.width + j] = number
+
+    return body
+
+
+MATRIX = np.dtype(
+    [(name, POINTER) for name in ("x", "y")]
+    + [(name, np.int64) for name in ("rows", "columns", "x_row", "x_column", "y_row")]
+    + [("scale", np.float64)]
+)
+
+
+@kernel(MATRIX)
+def copy(item, lanes):
+    """y[i, j] = scale * x[i * x_row + j * x_column]; y (rows, columns), rows y_row apart; x_row or x_column is 1."""
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        xs, ys = address(bases, d.x), address(bases, d.y)
+        x, y = array_at(xs, 1, item), array_at(ys, 1, item)
+        scale = x.dtype.type(d.scale)
+        if d.x_column == 1:
+            whole = d.columns // lanes * lanes
+            for i in range(d.rows):
+                for j in range(0, whole, lanes):
+                    move(xs + (i * d.x_row + j) * item, ys + (i * d.y_row + j) * item, scale, lanes, lanes, item, 0)
+                for j in range(whole, d.columns):
+                    y[i * d.y_row + j] = scale * x[i * d.x_row + j]
+            return
+        for i in range(0, d.rows, lanes):
+            for j in range(0, d.columns, lanes):
+                from_, to = i * d.x_row + j * d.x_column, i * d.y_row + j
+                if d.rows - i >= lanes and d.columns - j >= lanes:
+                    transpose(xs + from_ * item, d.x_column, ys + to * item, d.y_row, scale, lanes, item)
+                else:
+                    for p in range(min(lanes, d.rows - i)):
+                        for q in range(min(lanes, d.columns - j)):
+                            y[to + p * d.y_row + q] = scale * x[from_ + p * d.x_row + q * d.x_column]
+
+    return body
+
+
+@kernel(MATRIX)
+def rescale(item):
+    """y[i, j] *= scale; y (rows, columns), rows y_row apart."""
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        y = array_at(address(bases, d.y), 1, item)
+        scale = y.dtype.type(d.scale)
+        for i in range(d.rows):
+            for j in range(d.columns):
+                y[i * d.y_row + j] *= scale
+
+    return body
