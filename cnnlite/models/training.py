@@ -10,10 +10,12 @@ import numpy as np
 from cnnlite import losses, metrics, optimizers, seeds
 from cnnlite.batches import ArrayBatches, StreamBatches, as_array, class_weights, gather, is_stream, split_validation
 from cnnlite.callbacks import CallbackList, History
+from cnnlite.layers import Dropout
 from cnnlite.losses.loss import LossKernel
 from cnnlite.models.compiling import tell_of_compiling
 from cnnlite.models.inference import Inference
 from cnnlite.models.targets import check_targets, write_targets
+from cnnlite.parameters import Parameter
 from cnnlite.progress import Progress
 
 
@@ -25,6 +27,17 @@ class Rows(NamedTuple):
     weights: np.ndarray | None
     rows: Any
     count: int
+
+
+class Step(NamedTuple):
+    """What all steps of an epoch share: looked up once, because a step takes a millisecond."""
+
+    optimizer: optimizers.Optimizer
+    loss: losses.Loss
+    kernel: LossKernel | None
+    parameters: list[Parameter]
+    penalised: list[Parameter]
+    masks: bool
 
 
 class Totals:
@@ -184,10 +197,12 @@ class Training(Inference):
         self, batches: Any, class_weight: Mapping[int, float] | None, totals: Totals, called: CallbackList, progress: Progress
     ) -> None:
         images = 0
+        step = None
         for number, batch in enumerate(self._rows(batches, class_weight, "fit")):
+            step = step or self._step("fit")
             if called.uses_batch_hooks:
                 called.on_train_batch_begin(number)
-            totals.add(self._train_rows(batch), batch.count)
+            totals.add(self._train_rows(batch, step), batch.count)
             images += batch.count
             if called.uses_batch_hooks:
                 called.on_train_batch_end(number, totals.logs())
@@ -221,19 +236,23 @@ class Training(Inference):
 
     # one step
 
-    def _train_rows(self, batch: Rows) -> list[float]:
-        """One optimizer step; returns [loss, *metrics] of the batch before it."""
-        optimizer, loss = self._compiled("fit")
-        penalty = self._penalty()
+    def _step(self, op: str) -> Step:
+        """What the coming steps share; the model is built."""
+        optimizer, loss = self._compiled(op)
         parameters = self.trainable_weights
         optimizer.build(parameters)
-        if any(layer.parameters == [] for layer in self.layers):  # dropout may be among them
-            self._draw_masks(True)
-        kernel = self._loss_kernel()
-        if kernel is None or not parameters:
+        penalised = [parameter for parameter in self.weights if parameter.regularizer is not None]
+        masks = any(isinstance(layer, Dropout) for layer in self.layers)
+        return Step(optimizer, loss, self._loss_kernel() if parameters else None, parameters, penalised, masks)
+
+    def _train_rows(self, batch: Rows, step: Step) -> list[float]:
+        """One optimizer step; returns [loss, *metrics] of the batch before it."""
+        penalty = self._penalty(step.penalised)
+        self._draw_masks(step.masks)
+        if step.kernel is None:
             return self._train_in_python(batch, penalty)
-        scale = 1.0 if loss.reduction == "sum" else 1.0 / batch.count
-        program = self.network.train(batch.count, kernel, optimizer, scale)
+        scale = 1.0 if step.loss.reduction == "sum" else 1.0 / batch.count
+        program = self.network.train(batch.count, step.kernel, step.optimizer, scale)
         self._write(program.batch, batch)
         program()
         return self._values(program.batch, batch.count, penalty)
@@ -257,10 +276,12 @@ class Training(Inference):
         right = float(told.correct.sum(dtype=np.float64)) / n
         return [loss + penalty, *([right] * len(self.metrics))]
 
-    def _penalty(self) -> float:
+    def _penalty(self, parameters: list[Parameter] | None = None) -> float:
         """What regularisers add to the loss."""
         return sum(
-            parameter.regularizer.value(parameter.value) for parameter in self.weights if parameter.regularizer is not None
+            parameter.regularizer.value(parameter.value)
+            for parameter in (self.weights if parameters is None else parameters)
+            if parameter.regularizer is not None
         )
 
     def _train_in_python(self, batch: Rows, penalty: float) -> list[float]:
@@ -361,7 +382,7 @@ class Training(Inference):
         """One step on one batch; returns [loss, *metrics] (the loss alone without metrics) from before it."""
         self._compiled("train_on_batch")
         batch = self._one(x, y, sample_weight, class_weight, "train_on_batch")
-        return self._returned(self._train_rows(batch), return_dict)
+        return self._returned(self._train_rows(batch, self._step("train_on_batch")), return_dict)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """`evaluate` of one batch."""

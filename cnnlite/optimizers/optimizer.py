@@ -76,9 +76,9 @@ class Optimizer:
 
         State of parameters that stay is kept when others are frozen or freed.
         """
-        layout = Layout(parameters)
-        if self.layout is not None and self.layout.parameters == layout.parameters:
+        if self.layout is not None and self.layout.parameters == list(parameters):
             return
+        layout = Layout(parameters)
         dtype = parameters[0].store.values.dtype if parameters else np.float32  # type: ignore[union-attr]
         state = [aligned_zeros(layout.size, dtype) for _ in self.slots]
         if self.layout is not None:
