@@ -26,15 +26,15 @@ def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         prog="python -m cnnlite",
         description="Convolutional networks whose every kernel is Python.",
-        epilog="CNNLITE_CACHE_DIR names the folder of the compiled kernels ('none' for no cache), CNNLITE_CACHE_LOG=1 "
-        "tells what the cache does, CNNLITE_NUM_THREADS sets the number of threads.",
+        epilog="CNNLITE_CACHE_DIR names the folder of the compiled kernels ('none' for no cache), "
+        "CNNLITE_CACHE_LOG=1 tells what the cache does, CNNLITE_NUM_THREADS sets the number of threads.",
     )
     commands = main.add_subparsers(title="commands", metavar="COMMAND", required=True)
     command = commands.add_parser(
         "warmup",
         help="compile the kernels now, so that the first training step does not wait for them",
-        description="Compiles what the ops and a usual convolutional network need and keeps it in the cache. A network "
-        "of other shapes may need a few more kernels, which are compiled when it first runs.",
+        description="Compiles what the ops and a usual convolutional network need and keeps it in the cache. "
+        "A network of other shapes may need a few more kernels, which are compiled when it first runs.",
     )
     command.add_argument("--float64", action="store_true", help="also for float64, which gradient checks use")
     command.set_defaults(run=warmup)

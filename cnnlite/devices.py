@@ -51,11 +51,10 @@ def processor_name() -> str:
 
 
 def fma_peak() -> float:
-    """GFLOP/s of the tile kernel in float32 on operands that stay in L1, the best of some rounds, on this thread.
+    """GFLOP/s of the tile kernel in float32 on operands that stay in L1, on one thread.
 
-    A multiplication and an addition count as two operations.
+    The best of some rounds; a multiplication and an addition count as two operations.
     """
-    from cnnlite_kernels.cpu import threads
     from cnnlite_kernels.cpu.host import host
     from cnnlite_kernels.cpu.memory import pointer_to
     from cnnlite_kernels.cpu.plan import Job, Part, Plan

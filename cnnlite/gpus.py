@@ -37,7 +37,9 @@ def gpu_names() -> list[str]:
 
 def _name(driver: ctypes.CDLL, number: int) -> str:
     device, text = ctypes.c_int(), ctypes.create_string_buffer(NAME_BYTES)
-    code = driver.cuDeviceGet(ctypes.byref(device), number) or driver.cuDeviceGetName(text, NAME_BYTES, device)
+    code = driver.cuDeviceGet(ctypes.byref(device), number) or driver.cuDeviceGetName(
+        text, NAME_BYTES, device
+    )
     return text.value.decode() if code == 0 else f"device {number}"
 
 

@@ -1,4 +1,4 @@
-"""Compiling beforehand: runs every op and a usual network once on small random arrays, and says what was compiled."""
+"""Compiling beforehand: runs every op and two networks on small random arrays, and says what was compiled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-BATCH, EVALUATED, PREDICTED = 32, 16, 256  # images, as in fit, evaluate's last batch, and predict
+# Images: in a batch of fit, in the last batch of evaluate, and in predict. Tiles depend on them.
+BATCHES, EVALUATED, PREDICTED = (32, 128), 16, 256
 
 
 class Step(NamedTuple):
@@ -27,7 +28,7 @@ def steps(dtype: str) -> list[Step]:
         Step("matmul", lambda: _matmul(dtype)),
         Step("activations", lambda: _activations(dtype)),
         Step("losses", lambda: _losses(dtype)),
-        Step("a network", lambda: _network(dtype)),
+        Step("networks", lambda: _networks(dtype)),
     ]
 
 
@@ -84,19 +85,19 @@ def _random(dtype: str, *shape: int) -> np.ndarray:
 def _conv2d(dtype: str) -> None:
     from cnnlite_kernels import conv2d, conv2d_grad_input, conv2d_grad_weights
 
-    for size, cin, cout, kernel, options in (
-        (8, 3, 32, 3, {}),
-        (8, 32, 64, 3, {"padding": "same"}),
-        (9, 16, 48, 5, {"padding": "same", "strides": (2, 2)}),
-        (8, 64, 64, 1, {}),
-        (8, 24, 10, 3, {"padding": "same"}),
-        (8, 32, 32, 3, {"padding": "same", "groups": 32}),
+    for size, cin, cout, kernel, groups, options in (
+        (8, 3, 32, 3, 1, {}),
+        (8, 32, 64, 3, 1, {"padding": "same"}),
+        (9, 16, 48, 5, 1, {"padding": "same", "strides": (2, 2)}),
+        (8, 64, 64, 1, 1, {}),
+        (8, 24, 10, 3, 1, {"padding": "same"}),
+        (8, 32, 32, 3, 32, {"padding": "same"}),
     ):
-        x = _random(dtype, 2, size, size, cin)
-        w = _random(dtype, kernel, kernel, cin // options.get("groups", 1), cout)
-        y = conv2d(x, w, _random(dtype, cout), activation="relu", **options)
-        conv2d_grad_input(y, w, x.shape, **options)
-        conv2d_grad_weights(x, y, w.shape, **options)
+        x, w = _random(dtype, 2, size, size, cin), _random(dtype, kernel, kernel, cin // groups, cout)
+        geometry: dict[str, Any] = {"groups": groups, **options}
+        y = conv2d(x, w, _random(dtype, cout), activation="relu", **geometry)
+        conv2d_grad_input(y, w, x.shape, **geometry)
+        conv2d_grad_weights(x, y, w.shape, **geometry)
 
 
 def _max_pool2d(dtype: str) -> None:
@@ -135,11 +136,11 @@ def _losses(dtype: str) -> None:
         softmax_cross_entropy(_random(dtype, 4, 10), np.arange(4), return_grad=return_grad)
 
 
-def _network(dtype: str) -> None:
-    """The network of the README, trained, evaluated and used as it is there."""
+def _networks(dtype: str) -> None:
+    """The README's network, trained, evaluated and used as it is there, and one with a few other layers."""
     from cnnlite import layers, models
 
-    model = models.Sequential(
+    usual = models.Sequential(
         [
             layers.Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
             layers.MaxPooling2D((2, 2)),
@@ -147,18 +148,34 @@ def _network(dtype: str) -> None:
             layers.MaxPooling2D((2, 2)),
             layers.Conv2D(64, (3, 3), activation="relu"),
             layers.Flatten(),
-            layers.Dropout(0.5),
             layers.Dense(64, activation="relu"),
             layers.Dense(10, activation="softmax"),
         ],
         dtype=dtype,
     )
-    images, labels = _random(dtype, PREDICTED, 28, 28, 1), np.arange(PREDICTED) % 10
-    trained = 2 * BATCH
+    other = models.Sequential(
+        [
+            layers.Conv2D(32, (3, 3), padding="same", activation="relu", input_shape=(16, 16, 3)),
+            layers.Conv2D(48, (3, 3), padding="same", strides=(2, 2), activation="relu"),
+            layers.MaxPooling2D((2, 2)),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(10),
+            layers.Activation("softmax"),
+        ],
+        dtype=dtype,
+    )
     for optimizer in ("sgd", "rmsprop", "adam"):
-        model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-        model.fit(images[:trained], labels[:trained], batch_size=BATCH, verbose=0)
-    model.fit(images, labels, batch_size=PREDICTED // 2, verbose=0)
-    model.evaluate(images[: BATCH + EVALUATED], labels[: BATCH + EVALUATED], batch_size=BATCH, verbose=0)
-    for count in (1, BATCH, PREDICTED):
+        _train_and_use(usual, optimizer, _random(dtype, PREDICTED, 28, 28, 1))
+    _train_and_use(other, "adam", _random(dtype, PREDICTED, 16, 16, 3))
+
+
+def _train_and_use(model: Any, optimizer: str, images: np.ndarray) -> None:
+    labels = np.arange(len(images)) % 10
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    for batch in BATCHES:
+        model.fit(images[: 2 * batch], labels[: 2 * batch], batch_size=batch, verbose=0)
+    some = slice(BATCHES[0] + EVALUATED)
+    model.evaluate(images[some], labels[some], batch_size=BATCHES[0], verbose=0)
+    for count in (1, BATCHES[0], PREDICTED):
         model.predict(images[:count], batch_size=PREDICTED, verbose=0)

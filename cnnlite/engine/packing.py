@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnlite.engine.emit import Packed, conv_of, lists_of, where
 from cnnlite.engine.stages import ConvStage, Stage
-from cnnlite.parameters import aligned_zeros
+from cnnlite.parameters import Store, aligned_zeros
 from cnnlite_kernels.cpu import conv2d, sparse
 from cnnlite_kernels.cpu.memory import NOWHERE, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
@@ -28,12 +28,14 @@ class Packing:
         self.packed: list[Packed | None] = []
         self.parts: list[Part] = []
         self._kept: list[np.ndarray] = []
-        self._stores = []
+        stores: dict[int, Store] = {}
         for number, stage in enumerate(stages):
             if not isinstance(stage, ConvStage):
                 self.packed.append(None)
                 continue
-            self._stores.append(stage.kernel.store)
+            store = stage.kernel.store
+            assert store is not None
+            stores[id(store)] = store
             conv, w = conv_of(stage), where(stage.kernel)
             forward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
             plan = Plan(dtype.itemsize)
@@ -50,6 +52,7 @@ class Packing:
                     conv2d.add_flip_weights(plan, conv, w, backward)
                 self.parts.append(Part(plan))
             self.packed.append(Packed(forward, backward))
+        self._stores = list(stores.values())
         self._job = Job([self.parts])
         self._versions: list[int] = []
 
@@ -63,7 +66,3 @@ class Packing:
         if versions != self._versions:
             self._job.run()
             self._versions = versions
-
-    def outdated(self) -> None:
-        """Forgets what was packed."""
-        self._versions = []

@@ -12,7 +12,7 @@ import numpy as np
 from cnnlite.engine import emit
 from cnnlite.engine.emit import Gradients, Kept, Run
 from cnnlite.engine.packing import Packing
-from cnnlite.engine.parts import IMAGES, MOST_SUMS, cut
+from cnnlite.engine.parts import MOST_SUMS, chunks, cut
 from cnnlite.engine.stages import ActivationStage, ConvStage, Stage
 from cnnlite.engine.update import Update
 from cnnlite.parameters import aligned_zeros
@@ -55,23 +55,24 @@ class Predict:
         self.n, self._packing = n, packing
         run = Run(packing.packed)
         plans: dict[int, Plan] = {}
-        self._parts = cut(n)
-        for first, stop in self._parts:
+        parts = cut(n)
+        for first, stop in parts:
             if stop - first not in plans:
                 plan = plans[stop - first] = Plan(dtype.itemsize)
                 x = Images(Pointer(Base.X, 0), stop - first, *stages[0].in_shape)
                 emit.forward(plan, stages, x, run, keep=False, out=Pointer(Base.OUT, 0))
-        self._job = Job([[Part(plans[stop - first]) for first, stop in self._parts]])
-        firsts = np.array([first for first, _ in self._parts], np.int64)
+        self._job = Job([[Part(plans[stop - first]) for first, stop in parts]])
+        firsts = np.array([first for first, _ in parts], np.int64)
         self._x_offsets = firsts * (math.prod(stages[0].in_shape) * dtype.itemsize)
         self._y_offsets = firsts * (math.prod(stages[-1].out_shape) * dtype.itemsize)
+        self._x_bases, self._y_bases = self._job.bases[0][:, Base.X], self._job.bases[0][:, Base.OUT]
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = network(x), both C-contiguous and of the network's dtype."""
         self._packing.update()
-        bases = self._job.bases[0]
-        bases[:, Base.X] = self._x_offsets + x.ctypes.data
-        bases[:, Base.OUT] = self._y_offsets + y.ctypes.data
+        # __array_interface__ in place of ctypes.data, and no more arithmetic than needed: one image takes 25 microseconds
+        np.add(self._x_offsets, x.__array_interface__["data"][0], out=self._x_bases)
+        np.add(self._y_offsets, y.__array_interface__["data"][0], out=self._y_bases)
         self._job.run()
 
 
@@ -135,8 +136,7 @@ class Supervised:
         """The plan of a part of n images, a few at a time."""
         plan = Plan(self._dtype.itemsize)
         item, sample = plan.item, math.prod(self._stages[0].in_shape)
-        for first in range(0, n, IMAGES):
-            stop = min(first + IMAGES, n)
+        for first, stop in chunks(n):
             mark = plan.mark()
             x = Images(Pointer(Base.X, first * sample * item), stop - first, *self._stages[0].in_shape)
             run = self._run._replace(first=first)

@@ -18,6 +18,7 @@ from cnnlite_kernels.cpu.tile import ACCUMULATE, BIAS, INDEX, RELU
 from cnnlite_kernels.window import Window2D
 
 SMALL_IMAGE = 32 * 32  # pixels: up to here grad_x, which every tap reads and writes, stays in L2
+FEW_ROWS = 4  # of a product, for which wider blocks of columns are better than blocks of three vectors
 SCATTER_COST = 4  # sums over as many channels take as long as reading and writing a tile of grad_x
 
 
@@ -80,13 +81,14 @@ def add_pack_weights(
     for g in range(conv.groups):
         add_pack(
             plan, w + g * cout * plan.item, packed + g * size * plan.item,
-            taps=[0], k_len=conv.depth, k_step=conv.cout, columns=cout, column_step=1, within=columns,
+            taps=[0], k_len=conv.depth, k_step=conv.cout, columns=cout, column_step=1, within=columns, threes=True,
         )  # fmt: skip
 
 
 def add_forward(
     plan: Plan, conv: Conv, x: Images, packed: Pointer, bias: Pointer | None, y: Images, *, relu: bool = False,
     pool: tuple[int, int] | None = None, index: Pointer = NOWHERE,
+    columns: tuple[int, int] | None = None, direct: int = 0,
 ) -> None:  # fmt: skip
     """Emits y = conv(x, w) + bias, then relu.
 
@@ -94,6 +96,9 @@ def add_forward(
 
     With pool=(ph, pw) y is the maximum over windows of ph x pw outputs side by side, and what pooling drops at the borders is not
     computed; at `index`, unless it is NOWHERE, goes which of the window's outputs it was, ph * pw where relu left nothing.
+
+    columns=(first, stop): only these of each group's cout, whole blocks. direct: `packed` is w as it lies, read in pieces of this
+    many rows (`direct_rows`), which is less work than packing it for few outputs.
     """
     x = with_halo(plan, x, conv.halo)
     (sh, sw), ((top, _), (left, _)) = conv.window.strides, conv.halo
@@ -104,17 +109,31 @@ def add_forward(
     a = x.pixels((i * ph + di) * sh - top, (j * pw + dj) * sw - left).reshape(-1)
     c = y.pixels(i[:, :, 0, 0], j[:, :, 0, 0]).reshape(-1)
     rows = _spread(Rows(a, c, pool=ph * pw), x, y)
-    taps, _, k_len = conv.taps(x)
+    taps, taps_w, k_len = conv.taps(x)
+    if direct:
+        inside = np.arange(0, k_len, direct)
+        taps, taps_w = ((np.asarray(t)[:, None] + inside * step).reshape(-1) for t, step in ((taps, 1), (taps_w, conv.cout)))
+        k_len = direct
     flags = (BIAS if bias is not None else 0) | (RELU if relu else 0) | (INDEX if index != NOWHERE else 0)
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
     size = conv.depth * padded_columns(cout, plan.item)
+    start, stop = columns or (0, cout)
     for g in range(conv.groups):
-        first = g * cout
+        first = g * cout + start
+        b = first if direct else g * size + start * conv.depth
         add_product(
-            plan, x.start + g * cin * plan.item, packed + g * size * plan.item, y.start + first * plan.item,
-            rows, cout, taps, k_len,
-            bias=NOWHERE if bias is None else bias + first * plan.item, index=index + first, flags=flags,
+            plan, x.start + g * cin * plan.item, packed + b * plan.item, y.start + first * plan.item,
+            rows, stop - start, taps, k_len, taps_b=taps_w if direct else None, b_step=conv.cout if direct else 0,
+            bias=NOWHERE if bias is None else bias + first * plan.item, index=index + first, flags=flags, threes=True,
         )  # fmt: skip
+
+
+def direct_rows(conv: Conv) -> int:
+    """Rows of w in one piece when it is read as it lies, at most 128 so that L1 and L2 hold them; 0 where no even piece is long."""
+    depth = conv.cin // conv.groups
+    k_len = depth * (conv.window.kernel[1] if conv.window.dilation[1] == 1 and conv.groups == 1 else 1)
+    most = max((rows for rows in range(1, min(k_len, 128) + 1) if k_len % rows == 0), default=0)
+    return most if most >= min(k_len, 32) else 0
 
 
 def _spread(rows: Rows, x: Images, y: Images, enough: int = 128) -> Rows:
@@ -163,7 +182,7 @@ def add_flip_weights(
         for g in range(conv.groups if taps else 0):
             add_pack(
                 plan, w + g * cout * plan.item, packed,
-                taps=taps, k_len=cout, k_step=1, columns=cin, column_step=conv.cout, within=columns,
+                taps=taps, k_len=cout, k_step=1, columns=cin, column_step=conv.cout, within=columns, threes=True,
             )  # fmt: skip
             packed += len(taps) * cout * padded_columns(cin, plan.item) * plan.item
 
@@ -215,7 +234,7 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad
         for g in range(conv.groups):
             add_product(
                 plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
-                rows, cin, taps, k_len,
+                rows, cin, taps, k_len, threes=True,
             )  # fmt: skip
             packed += len(taps) * k_len * padded_columns(cin, plan.item) * plan.item
 
@@ -252,7 +271,7 @@ def _add_scattered_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Po
                 add_product(
                     plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
                     _spread(Rows(a, to), grad_y, grad_x), cin, [0], cout,
-                    flags=ACCUMULATE, packed_rows=(place * cout, kh * kw * cout),
+                    flags=ACCUMULATE, packed_rows=(place * cout, kh * kw * cout), threes=True,
                 )  # fmt: skip
         packed += kh * kw * cout * padded_columns(cin, plan.item) * plan.item
 
@@ -284,4 +303,5 @@ def add_grad_weights(
         add_product(
             plan, x.start + g * cin * plan.item, grad_y.start + first, grad_w + first,
             rows, stop - start, taps_a, ow, taps_b=taps_b, a_step=sw * x.c, b_step=grad_y.c, flags=flags,
+            threes=len(rows.a) > FEW_ROWS,
         )  # fmt: skip

@@ -16,6 +16,7 @@ from cnnlite_kernels.cpu.tile import ACCUMULATE
 
 VECTORS = 2  # vectors of columns in a tile: with 14 rows, 28 accumulators, 2 of B and 1 of A fill 32 registers
 ROWS = {32: (14, 12, 9, 8, 4, 1), 16: (6, 4, 2, 1)}  # rows that a tile may have, by the number of vector registers
+B_CYCLES = 6  # to bring two vectors of B from L2, seen with 64-byte vectors
 TILE_CYCLES = 15  # of a tile besides its sums
 CACHE = 1 << 18  # bytes of B, and of A, that one pass keeps in L2
 
@@ -30,10 +31,19 @@ class Columns(NamedTuple):
     tail: int
 
 
-def column_runs(columns: int, item: int, vectors: int = VECTORS) -> list[Columns]:
-    """Cuts columns into blocks of `vectors`, of two vectors, then what is left: at most three runs."""
+def column_runs(columns: int, item: int, vectors: int = VECTORS, threes: bool = False) -> list[Columns]:
+    """Cuts columns into blocks of `vectors`, of two vectors, then what is left: at most three runs.
+
+    threes: an odd vector at the end makes the last block three vectors wide, because one alone keeps half of the FMAs waiting.
+    Not where the columns are cut again elsewhere, into pieces of whole blocks.
+    """
     lanes = host().lanes(item)
     runs, start = [], 0
+    left = -(-columns // lanes)
+    if threes and left % 2 and left >= 3:
+        if left > 3:
+            runs.append(Columns(0, (left - 3) // 2, VECTORS, 0))
+        return [*runs, Columns((left - 3) * lanes, 1, 3, columns % lanes)]
     for each in sorted({vectors, VECTORS}, reverse=True):
         blocks = (columns - start) // (each * lanes)
         if blocks:
@@ -60,15 +70,19 @@ def block_width(item: int) -> int:
     return VECTORS * host().lanes(item)
 
 
-def tile_rows(rows: int, depth: int, pool: int = 1) -> int:
-    """The rows of a tile that do `rows` rows (in groups of `pool`) in the least time; `depth` numbers are summed for each."""
-    choices = [mr for mr in ROWS[host().registers] if mr % pool == 0]
+def tile_rows(rows: int, depth: int = 256, pool: int = 1, vectors: int = VECTORS) -> int:
+    """The rows of a tile, `vectors` wide, that do `rows` rows (in groups of `pool`) in the least time; `depth` numbers are summed
+    for each."""
+    registers = host().registers
+    # all sums, a row of B and a number of A have to fit
+    choices = [mr for mr in ROWS[registers] if mr % pool == 0 and mr * max(vectors, VECTORS) + vectors < registers]
     if not choices:  # a pooling window as tall as no usual tile
         choices = [pool]
 
     def cycles(mr: int) -> float:
-        # two FMAs or loads a cycle, each FMA's result ready after four; setup and writing on top
-        return -(-rows // mr) * (max(mr * VECTORS / 2, (mr + VECTORS) / 2, 4) * depth + TILE_CYCLES)
+        # a step of k: two FMAs or two loads a cycle, and B's vectors have to come from L2; setup and writing on top
+        step = max(mr * vectors / 2, (mr + vectors) / 2, B_CYCLES * vectors / VECTORS)
+        return -(-rows // mr) * (step * depth + TILE_CYCLES)
 
     return min(choices, key=lambda mr: (cycles(mr), -mr))
 
@@ -80,23 +94,25 @@ def most_poolable() -> int:
 
 def add_pack(
     plan: Plan, x: Pointer, y: Pointer, taps: Sequence[int], k_len: int, k_step: int, columns: int, column_step: int, scale: float = 1,
-    within: tuple[int, int] | None = None,
+    within: tuple[int, int] | None = None, threes: bool = False,
 ) -> None:  # fmt: skip
     """Emits the packing of B at x to y, which takes len(taps) * k_len * padded_columns(columns) numbers.
 
-    within=(first, stop) packs only these columns, whole blocks of `block_width`.
+    within=(first, stop), multiples of `block_width`, packs only the blocks that begin there; threes: see column_runs.
     """
     lanes = host().lanes(plan.item)
     depth = len(taps) * k_len
     table = plan.table(taps)
     least, most = within or (0, columns)
-    for run in column_runs(columns, plan.item):
-        start, stop = max(run.start, least), min(run.start + run.blocks * run.vectors * lanes, columns, most)
+    for run in column_runs(columns, plan.item, threes=threes):
+        width = run.vectors * lanes
+        first, last = (-(-(edge - run.start) // width) for edge in (least, most))
+        start, stop = run.start + max(first, 0) * width, min(run.start + min(last, run.blocks) * width, columns)
         if start < stop:
             plan.add(
                 pack, plan.item, lanes,
                 x=x, y=y + start * depth * plan.item, taps=table, count=len(taps), k_len=k_len, k_step=k_step,
-                column_step=column_step, start=start, columns=stop, width=run.vectors * lanes, scale=scale,
+                column_step=column_step, start=start, columns=stop, width=width, scale=scale,
             )  # fmt: skip
 
 
@@ -118,42 +134,38 @@ def add_product(
     plan: Plan, a: Pointer, b: Pointer, c: Pointer, rows: Rows, columns: int, taps_a: Sequence[int], k_len: int, *,
     taps_b: Sequence[int] | None = None, a_step: int = 1, b_step: int = 0,
     bias: Pointer = NOWHERE, index: Pointer = NOWHERE, flags: int = 0, packed_rows: tuple[int, int] | None = None,
+    threes: bool = False,
 ) -> None:  # fmt: skip
     """Emits C (+)= A * B.
 
     B is packed (add_pack, taps and k in the same order) unless taps_b is given: then it is read where it lies, k b_step apart.
-    packed_rows: (first, all) where B is only some of the rows that were packed together.
+    packed_rows: (first, all) where B is only some of the rows that were packed together; threes: as B was packed, see column_runs.
     """
     item, lanes = plan.item, host().lanes(plan.item)
     if len(rows.a) == 0 or columns == 0 or rows.groups == 0:
         return
     packed = taps_b is None
     pool = rows.pool
-    mr = tile_rows(len(rows.a), max(1, len(taps_a) * k_len), pool)
-    blocks = -(-len(rows.a) // mr)
-    # the last tile is filled up with its last rows again: they are computed twice and written with the same numbers
-    last = lambda table, size: np.minimum(np.arange(blocks * size), len(table) - 1)  # noqa: E731
-    rows_a = rows.a.reshape(-1, pool)[last(rows.c, mr // pool)].reshape(-1)
-    table_a, table_c = plan.table(rows_a), plan.table(rows.c[last(rows.c, mr // pool)])
-
     taps = len(taps_a)
-    width = VECTORS * lanes
+    usual = tile_rows(len(rows.a), max(1, taps * k_len), pool)
     # one tap reads k_len rows of B and of A k_len numbers a row of the tile (packed), or as many pixels
-    tap_bytes = k_len * (width if packed else a_step + b_step) * item
+    tap_bytes = k_len * (VECTORS * lanes if packed else a_step + b_step) * item
     at_once = taps if pool > 1 else min(taps, max(1, CACHE // max(1, tap_bytes)))
     at_once = -(-taps // -(-taps // at_once)) if taps else 0  # as even as can be
-    chunk = max(1, CACHE // max(1, mr * at_once * k_len * item)) if packed else blocks
     table_taps = plan.table(taps_a)
     first_row, depth = packed_rows or (0, taps * k_len)
-    for run in column_runs(columns, item, VECTORS if packed else vectors_for(mr)):
+    for run in column_runs(columns, item, VECTORS if packed else vectors_for(usual), threes):
+        mr = tile_rows(len(rows.a), max(1, taps * k_len), pool, run.vectors) if threes else usual
+        blocks = -(-len(rows.a) // mr)
+        table_a, table_c = _row_tables(plan, rows, mr, blocks)
         columns_here = run.vectors * lanes
         table_b = plan.table((np.arange(taps) * k_len + first_row) * columns_here if packed else taps_b)
         start = run.start * (depth if packed else 1)
         common = dict(
             a=a, b=b + start * item, c=c + run.start * item, index=index + run.start, bias=bias + run.start * item,
-            rows_a=table_a, rows_c=table_c, groups=rows.groups, a_group=rows.a_group, c_group=rows.c_group,
-            row_blocks=blocks, chunk=chunk, col_blocks=run.blocks,
-            b_block=depth * columns_here if packed else columns_here,
+            rows_a=table_a, rows_c=table_c, groups=rows.groups, a_group=rows.a_group, c_group=rows.c_group, row_blocks=blocks,
+            chunk=max(1, CACHE // max(1, mr * at_once * k_len * item)) if packed else blocks,
+            col_blocks=run.blocks, b_block=depth * columns_here if packed else columns_here,
             k_len=k_len, a_step=a_step, b_step=b_step, tail_lanes=run.tail,
         )  # fmt: skip
         for first, count, each, more in _tap_blocks(taps, at_once, flags):
@@ -161,6 +173,13 @@ def add_product(
                 sweep, mr, run.vectors, lanes, item, int(packed), int(run.tail > 0), pool,
                 taps_a=table_taps + first * 8, taps_b=table_b + first * 8, tap_blocks=count, taps=each, flags=more, **common,
             )  # fmt: skip
+
+
+def _row_tables(plan: Plan, rows: Rows, mr: int, blocks: int) -> tuple[Pointer, Pointer]:
+    """Tables of the rows of A and of C for whole tiles. The last tile is filled up with its last row again, which is computed
+    twice and written with the same numbers."""
+    groups = np.minimum(np.arange(blocks * (mr // rows.pool)), len(rows.c) - 1)
+    return plan.table(rows.a.reshape(-1, rows.pool)[groups].reshape(-1)), plan.table(rows.c[groups])
 
 
 def _tap_blocks(taps: int, at_once: int, flags: int) -> list[tuple[int, int, int, int]]:

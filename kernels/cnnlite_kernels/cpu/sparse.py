@@ -177,7 +177,7 @@ def taps_held(conv: Conv, pool: tuple[int, int] | None, item: int) -> Taps | Non
         return None
     numbers, most = kw * conv.cin, MOST[host().registers]
     vectors = -(-numbers // lanes)
-    if numbers < lanes:
+    if 2 * numbers < lanes:  # most lanes would be idle
         return None
     if vectors > most:
         vectors = max(v for v in range(1, most + 1) if vectors % v == 0)
