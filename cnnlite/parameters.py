@@ -111,11 +111,11 @@ class Store:
 
 
 class Range(NamedTuple):
-    """`count` numbers of a store from `start`, which are the numbers from `place` of a model's own buffers."""
+    """`size` numbers of a store from `start`, which are the numbers from `place` of a model's own buffers."""
 
     store: Store
     start: int
-    count: int
+    size: int
     place: int
 
 
@@ -131,8 +131,8 @@ class Layout:
             store, count = parameter.store, _padded(parameter.size)
             assert store is not None
             last = self.ranges[-1] if self.ranges else None
-            if last and last.store is store and last.start + last.count == parameter.offset:
-                self.ranges[-1] = last._replace(count=last.count + count)
+            if last and last.store is store and last.start + last.size == parameter.offset:
+                self.ranges[-1] = last._replace(size=last.size + count)
             else:
                 self.ranges.append(Range(store, parameter.offset, count, self.size))
             self._places[parameter] = self.size

@@ -51,7 +51,7 @@ class Kept(NamedTuple):
 
     x: Images
     y: Images
-    index: Pointer
+    places: Pointer
 
 
 class Run(NamedTuple):
@@ -86,7 +86,7 @@ def _halo_wanted(stages: Sequence[Stage], number: int):
 
 def _room(plan: Plan, n: int, shape: Shape, halo=NO_HALO) -> Images:
     images = Images(NOWHERE, n, *shape, halo)
-    return images._replace(start=plan.scratch(images.count * plan.item))
+    return images._replace(start=plan.scratch(images.size * plan.item))
 
 
 def forward(plan: Plan, stages: Sequence[Stage], x: Images, run: Run, *, keep: bool, out: Pointer | None = None) -> list[Kept]:
@@ -110,9 +110,9 @@ def forward(plan: Plan, stages: Sequence[Stage], x: Images, run: Run, *, keep: b
             y = _room(plan, x.n, stage.out_shape, halo)
         index = NOWHERE
         if keep and isinstance(stage, ConvStage) and stage.pool:
-            index = plan.scratch(y.count)
+            index = plan.scratch(y.size)
         elif keep and isinstance(stage, PoolStage):
-            index = plan.scratch(y.count * 4)
+            index = plan.scratch(y.size * 4)
         add_clear_halo(plan, y)
         _stage_forward(plan, stage, x, y, index, run, number)
         if not keep:
@@ -125,8 +125,8 @@ def forward(plan: Plan, stages: Sequence[Stage], x: Images, run: Run, *, keep: b
 def _two_rooms(plan: Plan, stages: Sequence[Stage], n: int) -> list[Pointer]:
     sizes = [0, 0]
     for number, stage in enumerate(stages):
-        count = Images(NOWHERE, n, *stage.out_shape, _halo_wanted(stages, number)).count
-        sizes[number % 2] = max(sizes[number % 2], count * plan.item)
+        size = Images(NOWHERE, n, *stage.out_shape, _halo_wanted(stages, number)).size
+        sizes[number % 2] = max(sizes[number % 2], size * plan.item)
     return [plan.scratch(size) for size in sizes]
 
 

@@ -64,7 +64,7 @@ class Passes:
         self._forward = Job([parts])
         self._backward: dict[tuple[int, ...], _Backward] = {}
 
-    def _bases(self, number: int, first: int) -> dict[int, int]:
+    def _bases(self, number: int, first: int) -> dict[Base, int]:
         x = self.x.ctypes.data + first * self._sample * self._dtype.itemsize
         return {Base.X: x, Base.PART: self._firsts[number:].ctypes.data}
 
@@ -81,7 +81,7 @@ class Passes:
     def _pixels(self, part: int, y: Images) -> np.ndarray:
         """Images in a part's room as an array, without their halo."""
         item = self._dtype.itemsize
-        numbers = self._rooms[part][y.start.offset : y.start.offset + y.count * item].view(self._dtype)
+        numbers = self._rooms[part][y.start.offset : y.start.offset + y.size * item].view(self._dtype)
         (top, bottom), (left, right) = y.halo
         whole = numbers.reshape(y.n, top + y.h + bottom, left + y.w + right, y.c)
         return whole[:, top : top + y.h, left : left + y.w]
@@ -101,9 +101,9 @@ class Passes:
         self._packing.update()
         made.job.run()
         for r in self._layout.ranges:
-            target = r.store.grads[r.start : r.start + r.count]
+            target = r.store.grads[r.start : r.start + r.size]
             for part in made.sums:  # always in their order
-                target += part[r.place : r.place + r.count]
+                target += part[r.place : r.place + r.size]
         return made.grad_x
 
     def _make_backward(self, numbers: tuple[int, ...]) -> _Backward:
@@ -123,7 +123,7 @@ class Passes:
                 for number, array in given.items()
             }
             to_x = Images(pointer_to(grad_x) + first * self._sample * item, size, *self._stages[0].in_shape)
-            kept = [Kept(*map(_kept, whole)) for whole in self._kept[size]]
+            kept = [Kept(_images(x), _images(y), _kept(places)) for x, y, places in self._kept[size]]
             emit.backward(plan, self._stages, kept, grads, self._run, Gradients(self._layout), to_x)
             bases = {
                 **self._bases(part, first),
@@ -134,8 +134,10 @@ class Passes:
         return _Backward(given, Job([parts]), sums, grad_x)
 
 
-def _kept(where: Images | Pointer) -> Images | Pointer:
+def _images(images: Images) -> Images:
+    return images._replace(start=_kept(images.start))
+
+
+def _kept(where: Pointer) -> Pointer:
     """The same memory, found from Base.KEPT by a run whose workspace is another."""
-    if isinstance(where, Images):
-        return where._replace(start=_kept(where.start))
     return where._replace(base=Base.KEPT) if where.base == Base.WORK else where

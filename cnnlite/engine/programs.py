@@ -141,7 +141,7 @@ class Supervised:
             x = Images(Pointer(Base.X, first * sample * item), stop - first, *self._stages[0].in_shape)
             run = self._run._replace(first=first)
             kept = emit.forward(plan, self._stages, x, run, keep=self._run.training)
-            grad = kept[-1].y._replace(start=plan.scratch(kept[-1].y.count * item))
+            grad = kept[-1].y._replace(start=plan.scratch(kept[-1].y.size * item))
             self._add_loss(plan, kept[-1], grad, first, stop - first)
             if self._layout is not None:
                 to = Gradients(self._layout, accumulate=first > 0)

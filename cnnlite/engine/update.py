@@ -19,12 +19,12 @@ SMALLEST = 4096  # numbers: below, sharing costs more than it brings
 
 
 class Piece(NamedTuple):
-    """`count` numbers: where their values and gradients are, from `place` of the model's own buffers; of which parameters."""
+    """`size` numbers: where their values and gradients are, from `place` of the model's own buffers; of which parameters."""
 
     values: Pointer
     grads: Pointer
     place: int
-    count: int
+    size: int
     overlaps: list[tuple[Parameter, int, int]]  # (parameter, first, count), first counted from the piece's beginning
 
 
@@ -60,10 +60,10 @@ class Update:
         size = max(SMALLEST, -(-self._layout.size // PIECES // 16) * 16)
         pieces = []
         for r in self._layout.ranges:
-            inside = [p for p in self._layout.parameters if r.place <= self._layout.place(p) < r.place + r.count]
-            cuts = set(range(0, r.count, size)) | {r.count}
+            inside = [p for p in self._layout.parameters if r.place <= self._layout.place(p) < r.place + r.size]
+            cuts = set(range(0, r.size, size)) | {r.size}
             if self._optimizer.clipnorm is not None:  # a norm is one parameter's: so is a piece
-                cuts = {self._layout.place(p) - r.place for p in inside} | {r.count}
+                cuts = {self._layout.place(p) - r.place for p in inside} | {r.size}
             bounds = sorted(cuts)
             for first, stop in zip(bounds, bounds[1:], strict=False):
                 place = r.place + first
@@ -91,13 +91,13 @@ class Update:
             if norms:
                 plan.add(
                     gradients.sum_squares, self._item,
-                    grads=piece.grads, count=piece.count, squares=pointer_to(self._squares) + number * 8,
+                    grads=piece.grads, count=piece.size, squares=pointer_to(self._squares) + number * 8,
                 )  # fmt: skip
                 first.append(Part(plan))
                 plan = Plan(self._item)
                 self._clip_norm(plan, piece, number)
             elif optimizer.clipvalue is not None:
-                plan.add(gradients.clip_values, self._item, grads=piece.grads, count=piece.count, limit=optimizer.clipvalue)
+                plan.add(gradients.clip_values, self._item, grads=piece.grads, count=piece.size, limit=optimizer.clipvalue)
             self._step(plan, piece)
             second.append(Part(plan))
         return [first, second] if norms else [second]
@@ -107,7 +107,7 @@ class Update:
             plan.add(
                 gradients.collect, self._item,
                 parts=pointer_to(self._parts) + piece.place * self._item, grads=piece.grads,
-                count=piece.count, number=len(self._parts), stride=self._layout.size,
+                count=piece.size, number=len(self._parts), stride=self._layout.size,
             )  # fmt: skip
         for parameter, first, count in piece.overlaps:
             regularizer = parameter.regularizer
@@ -120,11 +120,13 @@ class Update:
 
     def _clip_norm(self, plan: Plan, piece: Piece, number: int) -> None:
         one = self._optimizer.clipnorm
+        limit = self._optimizer.global_clipnorm if one is None else one
+        assert limit is not None
         plan.add(
-            gradients.clip_norm, self._item, grads=piece.grads, count=piece.count,
+            gradients.clip_norm, self._item, grads=piece.grads, count=piece.size,
             squares=pointer_to(self._squares) + (number * 8 if one is not None else 0),
             number=1 if one is not None else len(self._squares),
-            limit=one if one is not None else self._optimizer.global_clipnorm,
+            limit=limit,
         )  # fmt: skip
 
     def _step(self, plan: Plan, piece: Piece) -> None:
@@ -132,5 +134,5 @@ class Update:
         slots = {f"slot_{i}": pointer_to(slot) + piece.place * self._item for i, slot in enumerate(self._optimizer.state)}
         plan.add(
             getattr(optimizers, name), self._item, *integers,
-            parameters=piece.values, grads=piece.grads, count=piece.count, settings=pointer_to(self._optimizer.settings), **slots,
+            parameters=piece.values, grads=piece.grads, count=piece.size, settings=pointer_to(self._optimizer.settings), **slots,
         )  # fmt: skip

@@ -23,7 +23,8 @@ class Metric:
     """
 
     def __init__(self, function: Callable[[np.ndarray, np.ndarray], Any], name: str | None = None) -> None:
-        self.function, self.name = function, name or getattr(function, "__name__", "metric")
+        self.function = function
+        self.name = str(name or getattr(function, "__name__", "metric"))
 
     def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
         """The mean over the batch."""

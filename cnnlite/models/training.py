@@ -26,7 +26,7 @@ class Rows(NamedTuple):
     y: np.ndarray
     weights: np.ndarray | None
     rows: Any
-    count: int
+    n: int
 
 
 class Step(NamedTuple):
@@ -97,7 +97,7 @@ class Training(Inference):
     @property
     def metrics_names(self) -> list[str]:
         """["loss", *names of metrics]: what `evaluate` returns, in order."""
-        return ["loss", *(metric.name for metric in self.metrics)]
+        return ["loss", *[metric.name for metric in self.metrics]]
 
     def _compiled(self, op: str) -> tuple[optimizers.Optimizer, losses.Loss]:
         if self.optimizer is None or self.loss is None:
@@ -202,8 +202,8 @@ class Training(Inference):
             step = step or self._step("fit")
             if called.uses_batch_hooks:
                 called.on_train_batch_begin(number)
-            totals.add(self._train_rows(batch, step), batch.count)
-            images += batch.count
+            totals.add(self._train_rows(batch, step), batch.n)
+            images += batch.n
             if called.uses_batch_hooks:
                 called.on_train_batch_end(number, totals.logs())
             progress.update(number + 1, images, totals.logs)
@@ -214,6 +214,7 @@ class Training(Inference):
         """The batches of an epoch."""
         if isinstance(batches, StreamBatches):
             for batch in batches:
+                assert batch.y is not None  # StreamBatches has checked it
                 self._ready(batch.x, batch.y, op)
                 weights = batch.sample_weight
                 if class_weight is not None:
@@ -227,7 +228,7 @@ class Training(Inference):
             count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
             yield Rows(batches.x, batches.y, weights, rows, count)
 
-    def _ready(self, x: np.ndarray, y: np.ndarray, op: str) -> None:
+    def _ready(self, x: np.ndarray, y: Any, op: str) -> None:
         """Builds the model if it is not, and checks that data fit."""
         assert self.loss is not None
         self.build(x.shape[1:])
@@ -251,15 +252,15 @@ class Training(Inference):
         self._draw_masks(step.masks)
         if step.kernel is None:
             return self._train_in_python(batch, penalty)
-        scale = 1.0 if step.loss.reduction == "sum" else 1.0 / batch.count
-        program = self.network.train(batch.count, step.kernel, step.optimizer, scale)
+        scale = 1.0 if step.loss.reduction == "sum" else 1.0 / batch.n
+        program = self.network.train(batch.n, step.kernel, step.optimizer, scale)
         self._write(program.batch, batch)
         program()
-        return self._values(program.batch, batch.count, penalty)
+        return self._values(program.batch, batch.n, penalty)
 
     def _write(self, to: Any, batch: Rows) -> None:
         """Converts a batch into a program's memory."""
-        n = batch.count
+        n = batch.n
         gather(batch.x, batch.rows, to.x.reshape(n, *batch.x.shape[1:]))
         write_targets(batch.y, batch.rows, to.targets, n)
         if batch.weights is not None:
@@ -355,8 +356,8 @@ class Training(Inference):
         images = 0
         for number, batch in enumerate(self._rows(batches, None, "evaluate")):
             called.on_test_batch_begin(number)
-            totals.add(self._evaluate_rows(batch, penalty), batch.count)
-            images += batch.count
+            totals.add(self._evaluate_rows(batch, penalty), batch.n)
+            images += batch.n
             called.on_test_batch_end(number, totals.logs() if called.uses_test_batch_hooks else None)
             if progress is not None:
                 progress.update(number + 1, images, totals.logs)
@@ -369,10 +370,10 @@ class Training(Inference):
             x, y, weights = _converted(batch, self.dtype)
             values = self._python_values(y, self._predict_array(x, None), weights)
             return [values[0] + penalty, *values[1:]]
-        program = self.network.evaluate(batch.count, kernel)
+        program = self.network.evaluate(batch.n, kernel)
         self._write(program.batch, batch)
         program()
-        return self._values(program.batch, batch.count, penalty)
+        return self._values(program.batch, batch.n, penalty)
 
     # single batches
 
@@ -424,9 +425,9 @@ def _unpack(validation_data: Any) -> tuple[Any, Any, Any]:
 
 def _converted(batch: Rows, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The batch's own arrays: x and y converted (labels stay integers), weights of one where there are none."""
-    x = gather(batch.x, batch.rows, np.empty((batch.count, *batch.x.shape[1:]), dtype))
+    x = gather(batch.x, batch.rows, np.empty((batch.n, *batch.x.shape[1:]), dtype))
     y = batch.y[batch.rows]
     if y.dtype.kind == "f" or y.ndim > 2:
         y = y.astype(dtype)
-    weights = np.ones(batch.count, dtype) if batch.weights is None else batch.weights[batch.rows].astype(dtype)
+    weights = np.ones(batch.n, dtype) if batch.weights is None else batch.weights[batch.rows].astype(dtype)
     return x, y, weights

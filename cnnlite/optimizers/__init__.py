@@ -31,7 +31,7 @@ class schedules:  # noqa: N801  a namespace, as in keras.optimizers.schedules
 
 __all__ = ["SGD", "Adam", "Optimizer", "RMSprop", "deserialize", "get", "schedules", "serialize"]
 
-_BY_NAME: dict[str, type[Optimizer]] = {"adam": Adam, "rmsprop": RMSprop, "sgd": SGD}
+_BY_NAME: dict[str, Any] = {"adam": Adam, "rmsprop": RMSprop, "sgd": SGD}
 
 
 def get(identifier: Any) -> Optimizer:
@@ -50,7 +50,7 @@ def get(identifier: Any) -> Optimizer:
             raise ValueError(f"optimizer: expected one of {sorted(_BY_NAME)}, got {identifier!r}.")
         return _BY_NAME[identifier.lower()]()
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):
-        return identifier()
+        return identifier()  # type: ignore[call-arg]
     raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}.")
 
 

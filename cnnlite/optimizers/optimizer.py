@@ -57,7 +57,8 @@ class Optimizer:
         if isinstance(value, dict):
             value = schedules.deserialize(value)
         if not callable(value):
-            if isinstance(value, (str, bool)) or not np.isscalar(value) or not value >= 0:
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not number or not value >= 0:
                 raise ValueError(f"{self.name}: expected learning_rate as a number of at least 0 or a schedule, got {value!r}.")
             value = float(value)
         self._rate = value

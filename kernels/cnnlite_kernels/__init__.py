@@ -1,0 +1,50 @@
+"""Kernels for convolutional networks in Python: the public ops, arrays in and arrays out.
+
+Images are NHWC, weights HWIO, dtypes float32 and float64. Whatever a caller can get wrong is a ValueError (shape, value), a
+TypeError (dtype) or a RuntimeError (device) before a kernel runs. Importing this compiles nothing and imports neither Numba nor
+CUDA; an op compiles what it needs when it is first called, and keeps it in a cache on disk.
+
+What a kernel may assume: arrays are C-contiguous, aligned, of one dtype and of shapes that fit, and its output overlaps none of
+its inputs, unless it says that they may be the same.
+
+>>> import numpy as np
+>>> from cnnlite_kernels import conv2d, max_pool2d
+>>> y = conv2d(np.ones((8, 28, 28, 1), np.float32), np.ones((3, 3, 1, 32), np.float32), activation="relu")
+>>> y.shape, max_pool2d(y, 2).shape
+((8, 26, 26, 32), (8, 13, 13, 32))
+"""
+
+from cnnlite_kernels.ops.activations import (
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    softmax,
+    softmax_grad,
+    tanh,
+    tanh_grad,
+)
+from cnnlite_kernels.ops.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
+from cnnlite_kernels.ops.matmul import matmul
+from cnnlite_kernels.ops.max_pool2d import max_pool2d, max_pool2d_grad
+from cnnlite_kernels.ops.softmax_cross_entropy import softmax_cross_entropy
+from cnnlite_kernels.window import Window2D
+
+__all__ = [
+    "Window2D",
+    "conv2d",
+    "conv2d_grad_input",
+    "conv2d_grad_weights",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "relu",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_grad",
+    "tanh",
+    "tanh_grad",
+]

@@ -22,6 +22,9 @@ FEW_ROWS = 4  # of a product, for which wider blocks of columns are better than 
 SCATTER_COST = 4  # sums over as many channels take as long as reading and writing a tile of grad_x
 
 
+DIRECT_ROWS = 128  # rows of w that are read side by side where it is not packed
+
+
 class Conv(NamedTuple):
     """The geometry of one convolution: window, size of the image, channels."""
 
@@ -97,7 +100,7 @@ def add_forward(
     With pool=(ph, pw) y is the maximum over windows of ph x pw outputs side by side, and what pooling drops at the borders is not
     computed; at `index`, unless it is NOWHERE, goes which of the window's outputs it was, ph * pw where relu left nothing.
 
-    columns=(first, stop): only these of each group's cout, whole blocks. direct: `packed` is w as it lies, read in pieces of this
+    columns=(first, stop), multiples of block_width: only the blocks of each group's cout that begin there. direct: `packed` is w as it lies, read in pieces of this
     many rows (`direct_rows`), which is less work than packing it for few outputs.
     """
     x = with_halo(plan, x, conv.halo)
@@ -110,30 +113,38 @@ def add_forward(
     c = y.pixels(i[:, :, 0, 0], j[:, :, 0, 0]).reshape(-1)
     rows = _spread(Rows(a, c, pool=ph * pw), x, y)
     taps, taps_w, k_len = conv.taps(x)
-    if direct:
-        inside = np.arange(0, k_len, direct)
-        taps, taps_w = ((np.asarray(t)[:, None] + inside * step).reshape(-1) for t, step in ((taps, 1), (taps_w, conv.cout)))
-        k_len = direct
     flags = (BIAS if bias is not None else 0) | (RELU if relu else 0) | (INDEX if index != NOWHERE else 0)
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
     size = conv.depth * padded_columns(cout, plan.item)
-    start, stop = columns or (0, cout)
     for g in range(conv.groups):
-        first = g * cout + start
-        b = first if direct else g * size + start * conv.depth
+        first = g * cout
+        place = (NOWHERE if bias is None else bias + first * plan.item), index + first
+        a, b, c = x.start + g * cin * plan.item, packed + (first if direct else g * size) * plan.item, y.start + first * plan.item
+        if direct:
+            _add_direct(plan, conv, a, b, c, rows, taps, taps_w, k_len, direct, place, flags, columns)
+        else:
+            add_product(
+                plan, a, b, c, rows, cout, taps, k_len, within=columns, bias=place[0], index=place[1], flags=flags, threes=True
+            )
+
+
+def _add_direct(plan: Plan, conv: Conv, a, b, c, rows, taps, taps_w, k_len, direct, place, flags, columns) -> None:
+    """Piece after piece of w's rows for all columns: rows are read along, as many at once as the processor can read ahead."""
+    pieces = [(t + k, t_w + k * conv.cout) for t, t_w in zip(taps, taps_w, strict=True) for k in range(0, k_len, direct)]
+    for number, (t, t_w) in enumerate(pieces):
         add_product(
-            plan, x.start + g * cin * plan.item, packed + b * plan.item, y.start + first * plan.item,
-            rows, stop - start, taps, k_len, taps_b=taps_w if direct else None, b_step=conv.cout if direct else 0,
-            bias=NOWHERE if bias is None else bias + first * plan.item, index=index + first, flags=flags, threes=True,
+            plan, a, b, c, rows, conv.cout // conv.groups, [t], direct, taps_b=[t_w], b_step=conv.cout, within=columns,
+            bias=place[0], index=place[1], threes=True,
+            flags=(ACCUMULATE if number else 0) | (flags if number == len(pieces) - 1 else 0),
         )  # fmt: skip
 
 
 def direct_rows(conv: Conv) -> int:
-    """Rows of w in one piece when it is read as it lies, at most 128 so that L1 and L2 hold them; 0 where no even piece is long."""
+    """Rows of w in one piece when it is read as it lies, at most DIRECT_ROWS; 0 where no even piece is long."""
     depth = conv.cin // conv.groups
     k_len = depth * (conv.window.kernel[1] if conv.window.dilation[1] == 1 and conv.groups == 1 else 1)
-    most = max((rows for rows in range(1, min(k_len, 128) + 1) if k_len % rows == 0), default=0)
-    return most if most >= min(k_len, 32) else 0
+    most = max((rows for rows in range(1, min(k_len, DIRECT_ROWS) + 1) if k_len % rows == 0), default=0)
+    return most if most >= min(k_len, DIRECT_ROWS // 2) else 0
 
 
 def _spread(rows: Rows, x: Images, y: Images, enough: int = 128) -> Rows:
@@ -254,14 +265,14 @@ def _scatters(conv: Conv) -> bool:
     if conv.window.strides != (1, 1) or conv.h * conv.w > SMALL_IMAGE:
         return False
     taps = sum(len(_reached(conv, 0, i)) for i in range(kh)) * sum(len(_reached(conv, 1, j)) for j in range(kw))
-    return taps * (1 + SCATTER_COST / cout) < 0.9 * conv.h * conv.w * kh * kw
+    return taps * (1 + SCATTER_COST / max(1, cout)) < 0.9 * conv.h * conv.w * kh * kw
 
 
 def _add_scattered_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images) -> None:
     """grad_x[n, oh + kh * dh - top, ow + kw * dw - left, ci] += sum over co of grad_y[n, oh, ow, co] * w[kh, kw, ci, co], tap by tap."""
     (kh, kw), (dh, dw), ((top, _), (left, _)) = conv.window.kernel, conv.window.dilation, conv.halo
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
-    add_clear(plan, grad_x.start, grad_x.count)
+    add_clear(plan, grad_x.start, grad_x.size)
     for g in range(conv.groups):
         for i in range(kh):
             for j in range(kw):

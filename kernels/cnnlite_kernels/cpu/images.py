@@ -8,7 +8,7 @@ import numpy as np
 from numba import carray
 
 from cnnlite_kernels.cpu.jit import kernel
-from cnnlite_kernels.cpu.memory import POINTER, Pointer, address, array_at
+from cnnlite_kernels.cpu.memory import POINTER, Pointer, address, clear_bytes, copy_bytes
 
 Pair = tuple[int, int]
 NO_HALO = ((0, 0), (0, 0))
@@ -38,7 +38,7 @@ class Images(NamedTuple):
         return (self.halo[0][0] + self.h + self.halo[0][1]) * self.row
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """Numbers in all, halos included."""
         return self.n * self.image
 
@@ -73,7 +73,7 @@ def clear(item):
 
     def body(bases, d):
         d = carray(d, 1)[0]
-        array_at(address(bases, d.y), d.count, item)[:] = 0
+        clear_bytes(address(bases, d.y), d.count * item)
 
     return body
 
@@ -97,14 +97,13 @@ def clear_halo(item):
         d = carray(d, 1)[0]
         pitch = d.left + d.row + d.right
         image = (d.top + d.h + d.bottom) * pitch
-        y = array_at(address(bases, d.y), d.n * image, item)
         for n in range(d.n):
-            start = n * image
-            y[start : start + d.top * pitch + d.left] = 0
+            start = address(bases, d.y) + n * image * item
+            clear_bytes(start, (d.top * pitch + d.left) * item)
             for r in range(d.h - 1):  # the end of one row and the beginning of the next are neighbours
-                gap = start + (d.top + r + 1) * pitch - d.right
-                y[gap : gap + d.right + d.left] = 0
-            y[start + (d.top + d.h) * pitch - d.right : start + image] = 0
+                clear_bytes(start + ((d.top + r + 1) * pitch - d.right) * item, (d.right + d.left) * item)
+            last = (d.top + d.h) * pitch - d.right
+            clear_bytes(start + last * item, (image - last) * item)
 
     return body
 
@@ -117,18 +116,16 @@ def copy_with_halo(item):
         d = carray(d, 1)[0]
         pitch = d.left + d.row + d.right
         image = (d.top + d.h + d.bottom) * pitch
-        x = array_at(address(bases, d.x), (d.n - 1) * d.x_image + (d.h - 1) * d.x_row + d.row, item)
-        y = array_at(address(bases, d.y), d.n * image, item)
         for n in range(d.n):
-            start = n * image
-            y[start : start + d.top * pitch] = 0
+            to, origin = address(bases, d.y) + n * image * item, address(bases, d.x) + n * d.x_image * item
+            clear_bytes(to, (d.top * pitch + d.left) * item)
             for r in range(d.h):
-                to, origin = start + (d.top + r) * pitch, n * d.x_image + r * d.x_row
-                y[to : to + d.left] = 0
-                for i in range(d.row):
-                    y[to + d.left + i] = x[origin + i]
-                y[to + d.left + d.row : to + pitch] = 0
-            y[start + (d.top + d.h) * pitch : start + image] = 0
+                row = to + ((d.top + r) * pitch + d.left) * item
+                copy_bytes(row, origin + r * d.x_row * item, d.row * item)
+                if r < d.h - 1:
+                    clear_bytes(row + d.row * item, (d.right + d.left) * item)
+            last = (d.top + d.h) * pitch - d.right
+            clear_bytes(to + last * item, (image - last) * item)
 
     return body
 
@@ -145,7 +142,7 @@ def with_halo(plan, x: Images, halo: tuple[Pair, Pair], start: Pointer | None = 
     if x.covers(halo) or x.n == 0:
         return x
     y = x._replace(halo=halo)
-    y = y._replace(start=plan.scratch(y.count * plan.item) if start is None else start)
+    y = y._replace(start=plan.scratch(y.size * plan.item) if start is None else start)
     plan.add(
         copy_with_halo,
         plan.item,

@@ -92,3 +92,29 @@ def array_at(typing, where, size, ITEM):
         return array._getvalue()
 
     return signature, codegen
+
+
+@intrinsic
+def copy_bytes(typing, to, origin, size):
+    """In a kernel: memcpy of `size` bytes between addresses; the runtime library knows the fastest way of each processor."""
+    signature = types.void(types.int64, types.int64, types.int64)
+
+    def codegen(context, builder, signature, arguments):
+        pointers = [builder.inttoptr(where, ir.IntType(8).as_pointer()) for where in arguments[:2]]
+        cgutils.raw_memcpy(builder, *pointers, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def clear_bytes(typing, where, size):
+    """In a kernel: zeros in `size` bytes from an address."""
+    signature = types.void(types.int64, types.int64)
+
+    def codegen(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        cgutils.memset(builder, pointer, arguments[1], 0)
+        return context.get_dummy_value()
+
+    return signature, codegen

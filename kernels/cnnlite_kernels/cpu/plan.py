@@ -32,7 +32,7 @@ class Plan:
         self._entries: list[tuple[int, np.ndarray]] = []
         self._kept: dict[bytes, np.ndarray] = {}  # tables that descriptors point to, by content
 
-    def add(self, kernel: Kernel, *integers: int, **fields: int | Pointer) -> np.ndarray:
+    def add(self, kernel: Kernel, *integers: int, **fields: float | Pointer) -> np.ndarray:
         """Appends a kernel (see jit.Kernel) with its descriptor's fields; returns the descriptor."""
         descriptor = np.zeros(1, kernel.descriptor)
         for name, value in fields.items():
@@ -69,7 +69,7 @@ class Part(NamedTuple):
     """A plan and where this part's memory is: addresses by base. Without one for Base.WORK the thread's workspace is used."""
 
     plan: Plan
-    bases: Mapping[int, int] = {}
+    bases: Mapping[Base, int] = {}
 
 
 class Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,9 @@ TILE_CYCLES = 15  # of a tile besides its sums
 CACHE = 1 << 18  # bytes of B, and of A, that one pass keeps in L2
 
 
+Offsets = Sequence[int] | np.ndarray
+
+
 class Columns(NamedTuple):
     """A run of `blocks` equal blocks of columns: from column `start`, each `vectors` vectors wide, the last vector of the last
     (and only) block filled up to `tail` lanes if that is not 0."""
@@ -29,6 +32,14 @@ class Columns(NamedTuple):
     blocks: int
     vectors: int
     tail: int
+
+    def within(self, columns: tuple[int, int] | None, lanes: int) -> Columns:
+        """Those of the blocks that begin at one of the columns (first, stop)."""
+        if columns is None:
+            return self
+        width = self.vectors * lanes
+        first, last = (min(max(-(-(edge - self.start) // width), 0), self.blocks) for edge in columns)
+        return self._replace(start=self.start + first * width, blocks=last - first)
 
 
 def column_runs(columns: int, item: int, vectors: int = VECTORS, threes: bool = False) -> list[Columns]:
@@ -103,11 +114,10 @@ def add_pack(
     lanes = host().lanes(plan.item)
     depth = len(taps) * k_len
     table = plan.table(taps)
-    least, most = within or (0, columns)
     for run in column_runs(columns, plan.item, threes=threes):
+        run = run.within(within, lanes)
         width = run.vectors * lanes
-        first, last = (-(-(edge - run.start) // width) for edge in (least, most))
-        start, stop = run.start + max(first, 0) * width, min(run.start + min(last, run.blocks) * width, columns)
+        start, stop = run.start, min(run.start + run.blocks * width, columns)
         if start < stop:
             plan.add(
                 pack, plan.item, lanes,
@@ -131,15 +141,16 @@ class Rows(NamedTuple):
 
 
 def add_product(
-    plan: Plan, a: Pointer, b: Pointer, c: Pointer, rows: Rows, columns: int, taps_a: Sequence[int], k_len: int, *,
-    taps_b: Sequence[int] | None = None, a_step: int = 1, b_step: int = 0,
+    plan: Plan, a: Pointer, b: Pointer, c: Pointer, rows: Rows, columns: int, taps_a: Offsets, k_len: int, *,
+    taps_b: Offsets | None = None, a_step: int = 1, b_step: int = 0,
     bias: Pointer = NOWHERE, index: Pointer = NOWHERE, flags: int = 0, packed_rows: tuple[int, int] | None = None,
-    threes: bool = False,
+    threes: bool = False, within: tuple[int, int] | None = None,
 ) -> None:  # fmt: skip
     """Emits C (+)= A * B.
 
     B is packed (add_pack, taps and k in the same order) unless taps_b is given: then it is read where it lies, k b_step apart.
     packed_rows: (first, all) where B is only some of the rows that were packed together; threes: as B was packed, see column_runs.
+    within=(first, stop), multiples of `block_width`: only the blocks of columns that begin there.
     """
     item, lanes = plan.item, host().lanes(plan.item)
     if len(rows.a) == 0 or columns == 0 or rows.groups == 0:
@@ -155,13 +166,16 @@ def add_product(
     table_taps = plan.table(taps_a)
     first_row, depth = packed_rows or (0, taps * k_len)
     for run in column_runs(columns, item, VECTORS if packed else vectors_for(usual), threes):
+        run = run.within(within, lanes)
+        if not run.blocks:
+            continue
         mr = tile_rows(len(rows.a), max(1, taps * k_len), pool, run.vectors) if threes else usual
         blocks = -(-len(rows.a) // mr)
         table_a, table_c = _row_tables(plan, rows, mr, blocks)
         columns_here = run.vectors * lanes
         table_b = plan.table((np.arange(taps) * k_len + first_row) * columns_here if packed else taps_b)
         start = run.start * (depth if packed else 1)
-        common = dict(
+        common: dict[str, Any] = dict(
             a=a, b=b + start * item, c=c + run.start * item, index=index + run.start, bias=bias + run.start * item,
             rows_a=table_a, rows_c=table_c, groups=rows.groups, a_group=rows.a_group, c_group=rows.c_group, row_blocks=blocks,
             chunk=max(1, CACHE // max(1, mr * at_once * k_len * item)) if packed else blocks,

@@ -1,0 +1,266 @@
+"""Every shape, dtype and value error of the ops is raised here, before an op is dispatched.
+
+What passes is what a kernel may assume: C-contiguous, aligned, native byte order, float32 or float64 throughout, shapes
+that fit. An operand that lies otherwise in memory (sliced, transposed, Fortran order, backwards) is copied, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from cnnlite_kernels.window import Window2D
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+ACTIVATIONS = (None, "relu", "sigmoid", "tanh")
+Shape = tuple[int, ...]
+
+
+def operand(op: str, name: str, value: Any, axes: str | None = None, like: np.ndarray | None = None) -> np.ndarray:
+    """`value` as an array that a kernel can read: itself where it can be.
+
+    Args:
+        op, name: what a message calls the op and the operand.
+        value: an array, or what np.asarray makes one of.
+        axes: the axes it must have in words, as "(n, h, w, cin)"; any where None.
+        like: the operand whose dtype it must have.
+
+    Raises:
+        TypeError: a dtype other than float32 and float64, or than that of `like`.
+        ValueError: another number of axes.
+
+    >>> operand("relu", "x", np.arange(3))
+    Traceback (most recent call last):
+    TypeError: relu: expected x of dtype float32 or float64, got int64; convert it with x.astype("float32").
+    """
+    array = np.asarray(value)
+    dtype = array.dtype
+    if dtype not in FLOATS:
+        if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+            raise TypeError(
+                f'{op}: expected {name} of dtype float32 or float64, got {dtype}; convert it with {name}.astype("float32").'
+            )
+        array = array.astype(dtype.newbyteorder("="))
+    if axes is not None and array.ndim != axes.count(",") + (axes[-2] != ","):
+        raise ValueError(
+            f"{op}: expected {name} of shape {axes}, got {array.shape}; reshape it, or add an axis with np.expand_dims."
+        )
+    if like is not None and array.dtype != like.dtype:
+        raise TypeError(
+            f"{op}: expected {name} of dtype {like.dtype} as the first operand has, got {array.dtype}; "
+            f'convert it with {name}.astype("{like.dtype}").'
+        )
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
+        array = np.array(array, order="C")
+    return array
+
+
+def output(op: str, out: Any, shape: Shape, dtype: np.dtype, inputs: Sequence[np.ndarray], in_place: bool = False) -> np.ndarray:
+    """Where the result goes: `out` if the caller gave one that is fit, else a new array.
+
+    `inputs` are the operands as `operand` returned them, which `out` must not overlap: a kernel reads them while it writes.
+    With `in_place` it may be one of them, exactly.
+
+    Raises:
+        TypeError: `out` is no array, or of another dtype.
+        ValueError: another shape, read-only, not C-contiguous, or memory shared with an input.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{op}: expected out to be a NumPy array or None, got {type(out).__name__}; pass np.empty{shape}.")
+    if out.shape != shape:
+        raise ValueError(f"{op}: expected out of shape {shape}, got {out.shape}; pass np.empty({shape}, {str(dtype)!r}).")
+    if out.dtype != dtype:
+        raise TypeError(f"{op}: expected out of dtype {dtype} as the operands have, got {out.dtype}; pass np.empty({shape}, {str(dtype)!r}).")
+    if not out.flags.writeable:
+        raise ValueError(f"{op}: expected out to be writeable, got a read-only array; pass a copy, or no out.")
+    if not (out.flags.c_contiguous and out.flags.aligned):
+        raise ValueError(
+            f"{op}: expected out to be C-contiguous, got strides {out.strides}; pass no out and copy the result to where it belongs."
+        )
+    for array in inputs:
+        # both are contiguous, so that bounds that overlap are memory that overlaps
+        if np.may_share_memory(out, array) and not (in_place and _same(out, array)):
+            raise ValueError(f"{op}: expected out to share no memory with the inputs, got one that overlaps; pass another array, or no out.")
+    return out
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.ctypes.data == b.ctypes.data
+
+
+def shape(op: str, name: str, value: Any, axes: str) -> Shape:
+    """A shape that an argument such as x_shape gives: one int, at least 0, for each of `axes`."""
+    try:
+        found = tuple(index(size) for size in value)
+    except TypeError:
+        found = ()
+    if len(found) != axes.count(",") + 1 or min(found) < 0:
+        raise ValueError(f"{op}: expected {name} as ints {axes}, got {value!r}; pass the shape of the array it stands for.")
+    return found
+
+
+def activation(op: str, value: Any) -> str | None:
+    """The activation an op ends in."""
+    if value not in ACTIVATIONS:
+        raise ValueError(f'{op}: expected activation None, "relu", "sigmoid" or "tanh", got {value!r}; apply others to the result.')
+    return value
+
+
+def convolution(
+    op: str, x_shape: Shape, w_shape: Shape, strides: Any, padding: Any, dilation: Any, groups: Any
+) -> tuple[Window2D, int, Shape]:
+    """(window, groups, y_shape) of a convolution of x (n, h, w, cin) with w (kh, kw, cin // groups, cout).
+
+    Raises:
+        ValueError: shapes that do not fit each other, or a window that does not fit the image.
+
+    >>> convolution("conv2d", (8, 13, 13, 16), (3, 3, 32, 64), 1, "valid", 1, 1)
+    Traceback (most recent call last):
+    ValueError: conv2d: expected x with 32 channels to match w (3, 3, 32, 64), got x of shape (8, 13, 13, 16); \
+pass x with 32 channels, or w of shape (3, 3, 16, 64).
+    """
+    n, h, w, cin = x_shape
+    kh, kw, depth, cout = w_shape
+    try:
+        groups = index(groups)
+    except TypeError:
+        groups = 0 if groups is None else groups
+    if not isinstance(groups, int) or groups < 1:
+        raise ValueError(f"{op}: expected groups as an int of at least 1, got {groups!r}; pass groups=1 for a plain convolution.")
+    window = Window2D.of((kh, kw), strides, dilation, padding, op=op)
+    if cin != depth * groups:
+        what = f"{depth * groups} channels" + (f" ({groups} groups of {depth})" if groups > 1 else "")
+        mend = f"w of shape {(kh, kw, cin // groups, cout)}" if cin % groups == 0 else f"groups that divide {cin}"
+        raise ValueError(
+            f"{op}: expected x with {what} to match w {w_shape}, got x of shape {x_shape}; "
+            f"pass x with {depth * groups} channels, or {mend}."
+        )
+    if cout % groups:
+        raise ValueError(
+            f"{op}: expected the {cout} output channels of w {w_shape} to be a multiple of groups={groups}; "
+            f"pass groups that divide {cout}, or another number of kernels."
+        )
+    return window, groups, (n, *window.output_size(h, w, op=op), cout)
+
+
+def bias(op: str, name: str, value: Any, size: int, like: np.ndarray) -> np.ndarray | None:
+    """A bias (size,), or None."""
+    if value is None:
+        return None
+    array = operand(op, name, value, "(cout,)" if op == "conv2d" else "(n,)", like)
+    if array.shape != (size,):
+        raise ValueError(f"{op}: expected {name} of shape {(size,)}, one number for each column of the result, got {array.shape}.")
+    return array
+
+
+def same_shape(op: str, name: str, array: np.ndarray, expected: Shape, why: str) -> None:
+    """Raises a ValueError unless the array has this shape; `why` says where it comes from."""
+    if array.shape != expected:
+        raise ValueError(f"{op}: expected {name} of shape {expected} {why}, got {array.shape}; pass the array that belongs to it.")
+
+
+def pooling(op: str, x_shape: Shape, pool_size: Any, strides: Any, padding: Any) -> tuple[Window2D, Shape]:
+    """(window, y_shape) of a max pooling of x (n, h, w, c).
+
+    Raises:
+        ValueError: a window that does not fit the image, or explicit padding as large as the pool.
+    """
+    n, h, w, c = x_shape
+    window = Window2D.of(pool_size, pool_size if strides is None else strides, padding=padding, op=op)
+    if not isinstance(window.padding, str):
+        (ph, pw), (rows, columns) = window.kernel, window.padding
+        if max(rows) >= ph or max(columns) >= pw:
+            raise ValueError(
+                f"{op}: expected padding smaller than the pool size {window.kernel}, so that every window has a pixel, "
+                f"got {window.padding}; pad less or pool more."
+            )
+    return window, (n, *window.output_size(h, w, op=op), c)
+
+
+def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Window2D) -> np.ndarray:
+    """The places of the maxima as max_pool2d returned them: int32, inside the window and inside the image.
+
+    Raises:
+        TypeError: not int32.
+        ValueError: another shape than y has, or a place outside.
+    """
+    array = np.asarray(value)
+    if array.dtype.newbyteorder("=") != np.int32:
+        raise TypeError(
+            f"{op}: expected indices of dtype int32, got {array.dtype}; pass what max_pool2d(..., return_indices=True) returned."
+        )
+    same_shape(op, "indices", array, y_shape, "as grad_y has")
+    kh, kw = window.kernel
+    inside = (array >= 0) & (array < kh * kw)
+    for axis, offsets in ((1, array // kw), (2, array % kw)):
+        before = window.pads(*x_shape[1:3])[axis - 1][0]
+        first = np.arange(y_shape[axis]) * window.strides[axis - 1] - before
+        pixels = offsets + first.reshape((-1,) + (1,) * (3 - axis))
+        inside &= (pixels >= 0) & (pixels < x_shape[axis])
+    if not inside.all():
+        wrong = int(array[~inside][0])
+        raise ValueError(
+            f"{op}: expected indices of pixels inside the image and the window {(kh, kw)}, got {wrong}; "
+            "pass what max_pool2d(..., return_indices=True) returned for the same x and options."
+        )
+    return np.require(array, np.int32, ["C", "A"])
+
+
+def product(
+    a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool
+) -> tuple[int, int, int]:
+    """(m, n, k) of a matrix product.
+
+    >>> product(np.zeros((2, 3)), np.zeros((4, 5)), False, False)
+    Traceback (most recent call last):
+    ValueError: matmul: expected b with 3 rows to match the 3 columns of a, got a (2, 3) and b (4, 5); \
+transpose one of them (transpose_a, transpose_b) or pass others.
+    """
+    m, k = a.shape[::-1] if transpose_a else a.shape
+    rows, n = b.shape[::-1] if transpose_b else b.shape
+    if rows != k:
+        ours, theirs = "columns" if transpose_b else "rows", "rows" if transpose_a else "columns"
+        raise ValueError(
+            f"matmul: expected b with {k} {ours} to match the {k} {theirs} of a, got a {a.shape} and b {b.shape}; "
+            "transpose one of them (transpose_a, transpose_b) or pass others."
+        )
+    return m, n, k
+
+
+def scale(name: str, value: Any) -> float:
+    """A scale factor of matmul."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"matmul: expected {name} as a number, got {value!r}; pass an int or a float.") from None
+
+
+def labels(op: str, value: Any, n: int, classes: int) -> np.ndarray:
+    """True classes (n,), each from 0 to classes - 1, as int32.
+
+    Raises:
+        TypeError: not integers.
+        ValueError: another shape, or a class that is not there.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f'{op}: expected labels of an integer dtype, got {array.dtype}; convert them with labels.astype("int32").')
+    same_shape(op, "labels", array, (n,), f"to match logits {(n, classes)}")
+    if n and (array.min() < 0 or array.max() >= classes):
+        raise ValueError(
+            f"{op}: expected labels from 0 to {classes - 1} to match logits {(n, classes)}, got {array.min()} to {array.max()}; "
+            "number the classes from 0."
+        )
+    return np.require(array, np.int32, ["C", "A"])
+
+
+def last_axis(op: str, name: str, x: np.ndarray) -> None:
+    """Raises a ValueError unless x has a last axis with at least one number in it."""
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"{op}: expected {name} with at least one number along its last axis, got shape {x.shape}; leave empty rows out.")

@@ -1,0 +1,231 @@
+"""conv2d and its gradients on arrays: first the weights are packed, then each part of the batch goes through the tile."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from cnnlite_kernels.cpu import conv2d as emit
+from cnnlite_kernels.cpu import depthwise
+from cnnlite_kernels.cpu.conv2d import Conv
+from cnnlite_kernels.cpu.gradients import collect
+from cnnlite_kernels.cpu.images import NO_HALO, Images, with_halo
+from cnnlite_kernels.cpu.memory import Base, Pointer
+from cnnlite_kernels.cpu.ops.activations import in_place
+from cnnlite_kernels.cpu.ops.cuts import Cut, by_inputs, by_outputs
+from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, number_of_parts, pieces
+from cnnlite_kernels.cpu.plan import LINE, Part, Plan
+from cnnlite_kernels.cpu.product import block_width, tile_rows
+from cnnlite_kernels.window import Window2D
+
+X, Y, W, BIAS, OUT, SHARED = (Pointer(base, 0) for base in (Base.X, Base.Y, Base.W, Base.GRADS, Base.OUT, Base.EXTRA))
+
+OUTPUTS = 192  # outputs of a part, at least, before columns are cut instead: they share what is read of the weights
+DIRECT_BLOCKS = 4  # blocks of columns in a part that reads weights as they lie, at least: 512 bytes of each row
+DIRECT_OUTPUTS = 200  # up to which packing the weights costs more than it saves
+
+
+def conv2d(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, out: np.ndarray, window: Window2D, groups: int, activation: str | None
+) -> None:  # fmt: skip
+    """out = activation(conv(x, w) + b)."""
+    conv = Conv(window, x.shape[1], x.shape[2], x.shape[3], w.shape[3], groups)
+    _forward(conv, x.shape[0], x.itemsize, b is not None, activation).run(x=x, w=w, grads=b, out=out)
+
+
+def conv2d_grad_input(grad_y: np.ndarray, w: np.ndarray, out: np.ndarray, window: Window2D, groups: int) -> None:
+    """out = the gradient with respect to x, of its shape."""
+    conv = Conv(window, out.shape[1], out.shape[2], out.shape[3], w.shape[3], groups)
+    _grad_input(conv, out.shape[0], out.itemsize).run(y=grad_y, w=w, out=out)
+
+
+def conv2d_grad_weights(x: np.ndarray, grad_y: np.ndarray, out: np.ndarray, window: Window2D, groups: int) -> None:
+    """out = the gradient with respect to w, of its shape."""
+    conv = Conv(window, x.shape[1], x.shape[2], x.shape[3], out.shape[3], groups)
+    _grad_weights(conv, x.shape[0], x.itemsize).run(x=x, y=grad_y, out=out)
+
+
+def _multiply_adds(conv: Conv, n: int) -> int:
+    oh, ow = conv.output
+    return n * oh * ow * conv.depth * conv.cout
+
+
+@functools.lru_cache(KEPT)
+def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | None) -> Work:
+    if depthwise.is_depthwise(conv):
+        return _depthwise_forward(conv, n, item, with_bias, activation)
+    oh, ow = conv.output
+    direct = emit.direct_rows(conv) if n * oh * ow <= DIRECT_OUTPUTS else 0
+    row_parts, columns = _rows_and_columns(conv, n, block_width(item) * (DIRECT_BLOCKS if direct else 1))
+    before = [] if direct else _packs(emit.add_pack_weights, conv, conv.cout // conv.groups, item)
+    shared = 0 if direct else emit.packed_weights(conv, item) * item
+    source = X
+    if len(columns) > 1 and conv.halo != NO_HALO:  # several parts read the same rows of x: they are padded once
+        source = SHARED + -(-shared // LINE) * LINE
+        padded = Images(source, n, conv.h, conv.w, conv.cin, conv.halo)
+        before = before + _pads(padded, item)
+        shared = source.offset + padded.size * item
+        (top, bottom), (left, right) = conv.halo
+        conv = conv._replace(
+            window=replace(conv.window, padding=NO_HALO), h=conv.h + top + bottom, w=conv.w + left + right
+        )
+    plans: dict[tuple, Plan] = {}
+    parts = []
+    for cut in by_outputs(conv.window, n, conv.h, conv.w, row_parts):
+        here = conv._replace(window=cut.window, h=cut.h)
+        x_start, y_start = _x_start(conv, cut) * item, _y_start(conv, cut) * item
+        at = X if source == X else source + x_start
+        for within in columns:
+            plan = plans.get((here, cut.n, at, within))
+            if plan is None:
+                plan = plans[here, cut.n, at, within] = Plan(item)
+                x, y = Images(at, cut.n, here.h, here.w, here.cin), Images(OUT, cut.n, *here.output, here.cout)
+                emit.add_forward(
+                    plan, here, x, W if direct else SHARED, BIAS if with_bias else None, y,
+                    relu=activation == "relu", columns=within, direct=direct,
+                )  # fmt: skip
+            parts.append(Part(plan, {Base.X: x_start, Base.OUT: y_start}))
+    last = [] if activation in (None, "relu") else in_place(activation, n * oh * ow * conv.cout, item)
+    return Work([before, parts, last], shared)
+
+
+def _rows_and_columns(conv: Conv, n: int, width: int) -> tuple[int, list[tuple[int, int]]]:
+    """Into how many parts the outputs are cut, and into which ranges the columns: those where that leaves too few outputs,
+    in multiples of `width`."""
+    wanted = number_of_parts(_multiply_adds(conv, n))
+    oh, ow = conv.output
+    sh, extent = conv.window.strides[0], conv.window.extent[0]
+    row_parts = max(1, min(wanted, n * oh * ow // OUTPUTS))
+    if row_parts > n:  # inside images: pieces of few rows would read as many again around them
+        row_parts = n * min(-(-row_parts // n), max(1, oh * sh // (3 * max(1, extent - sh))))
+    column_parts = -(-wanted // row_parts) if conv.groups == 1 else 1
+    return row_parts, list(pieces(conv.cout // conv.groups, column_parts, width))
+
+
+def _depthwise_forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | None) -> Work:
+    plans: dict[tuple, Plan] = {}
+    parts = []
+    for cut in by_outputs(conv.window, n, conv.h, conv.w, number_of_parts(_multiply_adds(conv, n))):
+        here = conv._replace(window=cut.window, h=cut.h)
+        plan = plans.get((here, cut.n))
+        if plan is None:
+            plan = plans[here, cut.n] = Plan(item)
+            x, y = Images(X, cut.n, here.h, here.w, here.cin), Images(OUT, cut.n, *here.output, here.cout)
+            depthwise.add_forward(plan, here, x, W, BIAS if with_bias else None, y, relu=activation == "relu")
+        parts.append(Part(plan, {Base.X: _x_start(conv, cut) * item, Base.OUT: _y_start(conv, cut) * item}))
+    oh, ow = conv.output
+    last = [] if activation in (None, "relu") else in_place(activation, n * oh * ow * conv.cout, item)
+    return Work([parts, last])
+
+
+def _pads(padded: Images, item: int) -> list[Part]:
+    """The parts that copy x to `padded`, at an offset of Base.EXTRA, with zeros around each image."""
+    x = padded._replace(start=X, halo=NO_HALO)
+    parts = []
+    for first, stop in pieces(padded.n, number_of_parts(padded.size, NUMBERS)):
+        plan = Plan(item)
+        with_halo(plan, x._replace(n=stop - first), padded.halo, padded.start + first * padded.image * item)
+        parts.append(Part(plan, {Base.X: first * x.image * item}))
+    return parts
+
+
+@functools.lru_cache(KEPT)
+def _grad_input(conv: Conv, n: int, item: int) -> Work:
+    packs = [] if depthwise.is_depthwise(conv) else _packs(emit.add_flip_weights, conv, conv.cin // conv.groups, item)
+    plans: dict[tuple, Plan] = {}
+    parts = []
+    for cut in by_inputs(conv.window, n, conv.h, conv.w, number_of_parts(_multiply_adds(conv, n))):
+        here = conv._replace(window=cut.window, h=cut.h)
+        plan = plans.get((here, cut.n))
+        if plan is None:
+            plan = plans[here, cut.n] = Plan(item)
+            grad_y, grad_x = Images(Y, cut.n, *here.output, here.cout), Images(OUT, cut.n, here.h, here.w, here.cin)
+            if packs:
+                emit.add_grad_input(plan, here, grad_y, SHARED, grad_x)
+            else:
+                depthwise.add_grad_input(plan, here, grad_y, W, grad_x)
+        parts.append(Part(plan, {Base.Y: _y_start(conv, cut) * item, Base.OUT: _x_start(conv, cut) * item}))
+    return Work([packs, parts], emit.flipped_weights(conv, item) * item if packs else 0)
+
+
+def _x_start(conv: Conv, cut: Cut) -> int:
+    return (cut.image * conv.h + cut.x_row) * conv.w * conv.cin
+
+
+def _y_start(conv: Conv, cut: Cut) -> int:
+    oh, ow = conv.output
+    return (cut.image * oh + cut.y_row) * ow * conv.cout
+
+
+def _packs(add_pack, conv: Conv, columns: int, item: int) -> list[Part]:
+    """The parts that pack the weights, by blocks of each group's columns."""
+    parts = []
+    for within in pieces(columns, number_of_parts(conv.weights, NUMBERS), block_width(item)):
+        plan = Plan(item)
+        add_pack(plan, conv, W, SHARED, within)
+        parts.append(Part(plan))
+    return parts
+
+
+@functools.lru_cache(KEPT)
+def _grad_weights(conv: Conv, n: int, item: int) -> Work:
+    wanted = number_of_parts(_multiply_adds(conv, n))
+    x, grad_y = Images(X, n, conv.h, conv.w, conv.cin), Images(Y, n, *conv.output, conv.cout)
+    if depthwise.is_depthwise(conv):
+        return Work([_depthwise_grad_weights(conv, x, grad_y, item, wanted)])
+    cuts = list(by_outputs(conv.window, n, conv.h, conv.w, wanted))
+    if len(cuts) > 1 and 2 * len(cuts) * conv.weights <= x.size + grad_y.size:
+        return _summed_grad_weights(conv, cuts, item)
+    copies, shared = [], 0
+    if conv.halo != NO_HALO:
+        x = x._replace(start=SHARED, halo=conv.halo)
+        copies, shared = _pads(x, item), x.size * item
+    parts = []
+    columns = list(pieces(conv.cout // conv.groups, wanted, block_width(item)))
+    for within in columns:
+        rows = pieces(conv.depth, -(-wanted // len(columns)), tile_rows(conv.depth))
+        for first, stop in rows:
+            plan = Plan(item)
+            emit.add_grad_weights(plan, conv, x, grad_y, OUT, depth=slice(first, stop), columns=within)
+            parts.append(Part(plan))
+    return Work([copies, parts], shared)
+
+
+def _summed_grad_weights(conv: Conv, cuts: list[Cut], item: int) -> Work:
+    """Each part sums over its own outputs, then the parts are added up in their order: for large images and few weights."""
+    plans: dict[tuple, Plan] = {}
+    parts = []
+    for number, cut in enumerate(cuts):
+        here = conv._replace(window=cut.window, h=cut.h)
+        plan = plans.get((here, cut.n))
+        if plan is None:
+            plan = plans[here, cut.n] = Plan(item)
+            x, grad_y = Images(X, cut.n, here.h, here.w, here.cin), Images(Y, cut.n, *here.output, here.cout)
+            emit.add_grad_weights(plan, here, x, grad_y, SHARED)
+        bases = {
+            Base.X: _x_start(conv, cut) * item, Base.Y: _y_start(conv, cut) * item, Base.EXTRA: number * conv.weights * item
+        }  # fmt: skip
+        parts.append(Part(plan, bases))
+    sums = []
+    for first, stop in pieces(conv.weights, number_of_parts(len(cuts) * conv.weights, NUMBERS)):
+        plan = Plan(item)
+        plan.add(
+            collect, item, parts=SHARED + first * item, grads=OUT + first * item,
+            count=stop - first, number=len(cuts), stride=conv.weights,
+        )  # fmt: skip
+        sums.append(Part(plan))
+    return Work([parts, sums], len(cuts) * conv.weights * item)
+
+
+def _depthwise_grad_weights(conv: Conv, x: Images, grad_y: Images, item: int, wanted: int) -> list[Part]:
+    """By taps, then by channels."""
+    kh, kw = conv.window.kernel
+    parts = []
+    for taps in pieces(kh * kw, wanted):
+        for channels in pieces(conv.cin, -(-wanted // (kh * kw)), block_width(item)):
+            plan = Plan(item)
+            depthwise.add_grad_weights(plan, conv, x, grad_y, OUT, taps=taps, channels=channels)
+            parts.append(Part(plan))
+    return parts

@@ -1,0 +1,75 @@
+"""How a convolution or pooling of a batch is cut into parts: between images, and inside them where images are few and large.
+
+A piece of an image is a whole problem of its own, a window on fewer rows with other padding: no kernel knows that it is a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from cnnlite_kernels.cpu.ops.work import pieces
+from cnnlite_kernels.window import Window2D
+
+
+class Cut(NamedTuple):
+    """n images, or some rows of one: their window and size, and the first image and row of x and of y."""
+
+    window: Window2D
+    h: int
+    w: int
+    n: int
+    image: int
+    x_row: int
+    y_row: int
+
+
+def by_outputs(window: Window2D, n: int, h: int, w: int, parts: int) -> Iterator[Cut]:
+    """Cuts so that every output pixel is made in one part; parts may read the same rows of x."""
+    each = _within_image(window, n, h, w, parts)
+    if each == 1:
+        yield from _whole_images(window, n, h, w, parts)
+        return
+    oh, _ = window.output_size(h, w)
+    (top, _), columns = window.pads(h, w)
+    sh, extent = window.strides[0], window.extent[0]
+    for image in range(n):
+        for first, stop in pieces(oh, each):
+            begin, end = first * sh - top, (stop - 1) * sh - top + extent
+            x_first, x_stop = max(begin, 0), min(end, h)
+            inside = replace(window, padding=((x_first - begin, end - x_stop), columns))
+            yield Cut(inside, x_stop - x_first, w, 1, image, x_first, first)
+
+
+def by_inputs(window: Window2D, n: int, h: int, w: int, parts: int) -> Iterator[Cut]:
+    """Cuts so that every pixel of x (of its gradient) is made in one part; parts may read the same rows of y."""
+    each = _within_image(window, n, h, w, parts)
+    if each == 1:
+        yield from _whole_images(window, n, h, w, parts)
+        return
+    oh, _ = window.output_size(h, w)
+    (top, _), columns = window.pads(h, w)
+    sh, extent = window.strides[0], window.extent[0]
+    for image in range(n):
+        for first, stop in pieces(h, each, multiple=sh):
+            # the first and the last output whose window reaches these rows; at least one, though it may reach none
+            y_first = max(0, min(-((extent - 1 - first - top) // sh), (first + top) // sh, oh - 1))
+            y_last = max(y_first, min(oh - 1, (stop - 1 + top) // sh))
+            before = first + top - y_first * sh
+            after = max(0, (y_last - y_first) * sh + extent - (stop - first) - before)
+            inside = replace(window, padding=((before, after), columns))
+            yield Cut(inside, stop - first, w, 1, image, first, y_first)
+
+
+def _whole_images(window: Window2D, n: int, h: int, w: int, parts: int) -> Iterator[Cut]:
+    for first, stop in pieces(n, parts):
+        yield Cut(window, h, w, stop - first, first, 0, 0)
+
+
+def _within_image(window: Window2D, n: int, h: int, w: int, parts: int) -> int:
+    """Pieces that each image is cut into: 1 where there are images enough, or where a window may lie in the padding alone."""
+    (top, bottom), _ = window.pads(h, w)
+    if n >= parts or max(top, bottom) >= window.extent[0]:
+        return 1
+    return -(-parts // n)

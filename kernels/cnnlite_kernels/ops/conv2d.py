@@ -1,0 +1,166 @@
+"""Two-dimensional convolution (cross-correlation, as in Keras: the kernel is not flipped) and its gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cnnlite_kernels import checks, dispatch
+
+
+def conv2d(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    strides: Any = (1, 1),
+    padding: Any = "valid",
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    activation: str | None = None,
+    out: np.ndarray | None = None,
+    device: str | None = None,
+) -> np.ndarray:
+    """Convolve images with a bank of kernels.
+
+    y[n, p, q, j] = activation(b[j] + sum over i, k, c of
+                               xp[n, p * sh + i * dh, q * sw + k * dw, g * cg + c] * w[i, k, c, j])
+
+    with xp the zero-padded x, cg = cin // groups channels in each group, and g = j // (cout // groups) the group that
+    output channel j belongs to.
+
+    Args:
+        x: images (n, h, w, cin), float32 or float64, in any memory layout; n may be 0.
+        w: kernels (kh, kw, cin // groups, cout), of x's dtype.
+        b: bias (cout,), of x's dtype, or none.
+        strides: pixels from one window to the next, an int or (rows, columns).
+        padding: "valid" (none), "same" (TensorFlow's: ceil(size / stride) outputs, an odd pixel goes after), or
+            ((top, bottom), (left, right)) pixels of zeros.
+        dilation: pixels from one tap of the kernel to the next, an int or (rows, columns).
+        groups: divides cin and cout; cin of them make a depthwise convolution.
+        activation: None, "relu", "sigmoid" or "tanh", applied in the same pass.
+        out: where to write y, C-contiguous and apart from the inputs; a new array if None.
+        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        y (n, oh, ow, cout), of x's dtype; `out` if it was given.
+
+    Raises:
+        ValueError: shapes that do not fit, a window that does not fit the image, an unfit `out`, an unknown option.
+        TypeError: an operand of another dtype.
+        RuntimeError: a device that is not there.
+
+    >>> x = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
+    >>> w = np.array([[1, 0], [0, 2]], np.float32).reshape(2, 2, 1, 1)
+    >>> conv2d(x, w, np.array([-10], np.float32), activation="relu")[0, :, :, 0].tolist()
+    [[0.0, 1.0], [7.0, 10.0]]
+    """
+    run = dispatch.find("conv2d", device, x, w, b)
+    x = checks.operand("conv2d", "x", x, "(n, h, w, cin)")
+    w = checks.operand("conv2d", "w", w, "(kh, kw, cin // groups, cout)", like=x)
+    b = checks.bias("conv2d", "b", b, w.shape[3], like=x)
+    activation = checks.activation("conv2d", activation)
+    window, groups, shape = checks.convolution("conv2d", x.shape, w.shape, strides, padding, dilation, groups)
+    y = checks.output("conv2d", out, shape, x.dtype, (x, w) if b is None else (x, w, b))
+    if y.size:
+        run(x, w, b, y, window, groups, activation)
+    return y
+
+
+def conv2d_grad_input(
+    grad_y: np.ndarray,
+    w: np.ndarray,
+    x_shape: tuple[int, int, int, int],
+    *,
+    strides: Any = (1, 1),
+    padding: Any = "valid",
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    out: np.ndarray | None = None,
+    device: str | None = None,
+) -> np.ndarray:
+    """Gradient of a loss with respect to the input of `conv2d` (without activation).
+
+    grad_xp[n, p * sh + i * dh, q * sw + k * dw, g * cg + c] += grad_y[n, p, q, j] * w[i, k, c, j]
+
+    over all n, p, q, i, k, c, j; grad_x is grad_xp without its padding. Pixels that no window covers have gradient 0.
+
+    Args:
+        grad_y: gradient with respect to the output, (n, oh, ow, cout), float32 or float64.
+        w: kernels (kh, kw, cin // groups, cout), of grad_y's dtype.
+        x_shape: (n, h, w, cin).
+        strides, padding, dilation, groups: as given to `conv2d`.
+        out: where to write grad_x, C-contiguous and apart from the inputs; a new array if None.
+        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        grad_x (n, h, w, cin), of grad_y's dtype; `out` if it was given.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: as `conv2d`.
+
+    >>> conv2d_grad_input(np.ones((1, 2, 2, 1)), np.ones((2, 2, 1, 1)), (1, 3, 3, 1))[0, :, :, 0].tolist()
+    [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
+    """
+    op = "conv2d_grad_input"
+    run = dispatch.find(op, device, grad_y, w)
+    grad_y = checks.operand(op, "grad_y", grad_y, "(n, oh, ow, cout)")
+    w = checks.operand(op, "w", w, "(kh, kw, cin // groups, cout)", like=grad_y)
+    shape = checks.shape(op, "x_shape", x_shape, "(n, h, w, cin)")
+    window, groups, y_shape = checks.convolution(op, shape, w.shape, strides, padding, dilation, groups)
+    checks.same_shape(op, "grad_y", grad_y, y_shape, f"for x_shape {shape} and w {w.shape}")
+    grad_x = checks.output(op, out, shape, grad_y.dtype, (grad_y, w))
+    if grad_x.size:
+        run(grad_y, w, grad_x, window, groups)
+    return grad_x
+
+
+def conv2d_grad_weights(
+    x: np.ndarray,
+    grad_y: np.ndarray,
+    w_shape: tuple[int, int, int, int],
+    *,
+    strides: Any = (1, 1),
+    padding: Any = "valid",
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    out: np.ndarray | None = None,
+    device: str | None = None,
+) -> np.ndarray:
+    """Gradient of a loss with respect to the kernels of `conv2d` (without activation).
+
+    grad_w[i, k, c, j] = sum over n, p, q of
+                         xp[n, p * sh + i * dh, q * sw + k * dw, g * cg + c] * grad_y[n, p, q, j]
+
+    Args:
+        x: images (n, h, w, cin), float32 or float64.
+        grad_y: gradient with respect to the output, (n, oh, ow, cout), of x's dtype.
+        w_shape: (kh, kw, cin // groups, cout).
+        strides, padding, dilation, groups: as given to `conv2d`.
+        out: where to write grad_w, C-contiguous and apart from the inputs; a new array if None.
+        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        grad_w (kh, kw, cin // groups, cout), of x's dtype; zeros for an empty batch. `out` if it was given.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: as `conv2d`.
+
+    >>> x = np.arange(9.0).reshape(1, 3, 3, 1)
+    >>> conv2d_grad_weights(x, np.ones((1, 2, 2, 1)), (2, 2, 1, 1))[:, :, 0, 0].tolist()
+    [[8.0, 12.0], [20.0, 24.0]]
+    """
+    op = "conv2d_grad_weights"
+    run = dispatch.find(op, device, x, grad_y)
+    x = checks.operand(op, "x", x, "(n, h, w, cin)")
+    grad_y = checks.operand(op, "grad_y", grad_y, "(n, oh, ow, cout)", like=x)
+    shape = checks.shape(op, "w_shape", w_shape, "(kh, kw, cin // groups, cout)")
+    window, groups, y_shape = checks.convolution(op, x.shape, shape, strides, padding, dilation, groups)
+    checks.same_shape(op, "grad_y", grad_y, y_shape, f"for x {x.shape} and w_shape {shape}")
+    grad_w = checks.output(op, out, shape, x.dtype, (x, grad_y))
+    if grad_y.size == 0:
+        grad_w[...] = 0
+    elif grad_w.size:
+        run(x, grad_y, grad_w, window, groups)
+    return grad_w

@@ -1,0 +1,85 @@
+"""Ops give the same bits for any number of threads, and may be called from several Python threads at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import cnnlite_kernels as kernels
+from cnnlite_kernels.cpu import threads
+
+RNG = np.random.default_rng(0)
+
+
+def normals(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+X, W, BIAS, GRAD_Y = normals(3, 41, 37, 20), normals(3, 3, 20, 70), normals(70), normals(3, 41, 37, 70)
+DEPTHWISE = normals(3, 3, 1, 20)
+A, B = normals(300, 700), normals(700, 130)
+LABELS = RNG.integers(0, 700, 300)
+
+CALLS: dict[str, Callable[[], object]] = {
+    "conv2d": lambda: kernels.conv2d(X, W, BIAS, padding="same", activation="tanh"),
+    "conv2d_one_image": lambda: kernels.conv2d(X[:1], W, strides=2),
+    "conv2d_grad_input": lambda: kernels.conv2d_grad_input(GRAD_Y, W, X.shape, padding="same"),
+    "conv2d_grad_weights": lambda: kernels.conv2d_grad_weights(X, GRAD_Y, W.shape, padding="same"),
+    "conv2d_depthwise": lambda: kernels.conv2d(X, DEPTHWISE, groups=20),
+    "max_pool2d": lambda: kernels.max_pool2d(GRAD_Y, 3, strides=2),
+    "max_pool2d_grad": lambda: kernels.max_pool2d_grad(GRAD_Y[:, :20, :18], X_POOLED, 2),
+    "matmul": lambda: kernels.matmul(A, B, activation="sigmoid"),
+    "matmul_row": lambda: kernels.matmul(A[:1], B),
+    "matmul_column": lambda: kernels.matmul(A, B[:, :1]),
+    "relu": lambda: kernels.relu(X),
+    "softmax": lambda: kernels.softmax(A),
+    "softmax_cross_entropy": lambda: kernels.softmax_cross_entropy(A, LABELS, return_grad=True)[1],
+}
+X_POOLED = normals(3, 41, 37, 70)
+
+
+@pytest.fixture(autouse=True)
+def restored_threads() -> Iterator[None]:
+    before = threads.get_num_threads()
+    yield
+    threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_same_bits_for_any_number_of_threads(name: str) -> None:
+    results = []
+    for count in (1, 2, 3, 5):
+        threads.set_num_threads(count)
+        results.append(CALLS[name]())
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
+def test_calls_from_four_threads_at_once() -> None:
+    threads.set_num_threads(2)
+    expected = {name: call() for name, call in CALLS.items()}
+
+    def several(seed: int) -> None:
+        for name in np.random.default_rng(seed).permutation(list(CALLS) * 4):
+            np.testing.assert_array_equal(CALLS[name](), expected[name])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(several, range(4)))
+
+
+def test_one_work_on_different_arrays_at_once() -> None:
+    """The same shapes from all threads: the jobs are kept, and no two callers may share one."""
+    rng = np.random.default_rng(1)
+    lefts = [rng.integers(-4, 5, (100, 80)).astype(np.float32) for _ in range(4)]
+    right = rng.integers(-4, 5, (80, 90)).astype(np.float32)
+
+    def several(left: np.ndarray) -> None:
+        expected = left @ right
+        for _ in range(100):
+            np.testing.assert_array_equal(kernels.matmul(left, right), expected)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(several, lefts))
