@@ -22,7 +22,7 @@ FEW_ROWS = 4  # of a product, for which wider blocks of columns are better than 
 SCATTER_COST = 4  # sums over as many channels take as long as reading and writing a tile of grad_x
 
 
-DIRECT_ROWS = 128  # rows of w that are read side by side where it is not packed
+DIRECT_ROWS = 256  # rows of w that are read side by side where it is not packed
 
 
 class Conv(NamedTuple):
@@ -76,15 +76,17 @@ def packed_weights(conv: Conv, item: int) -> int:
 
 
 def add_pack_weights(
-    plan: Plan, conv: Conv, w: Pointer, packed: Pointer, columns: tuple[int, int] | None = None
+    plan: Plan, conv: Conv, w: Pointer, packed: Pointer, rows: tuple[int, int] | None = None
 ) -> None:
-    """Emits the packing of w (HWIO) for `add_forward`; columns=(first, stop): only these of each group's cout, whole blocks."""
+    """Emits the packing of w (HWIO) for `add_forward`; rows=(first, stop): only these of its (kh, kw, cin) rows."""
+    first, stop = rows or (0, conv.depth)
     cout = conv.cout // conv.groups
     size = conv.depth * padded_columns(cout, plan.item)
     for g in range(conv.groups):
         add_pack(
-            plan, w + g * cout * plan.item, packed + g * size * plan.item,
-            taps=[0], k_len=conv.depth, k_step=conv.cout, columns=cout, column_step=1, within=columns, threes=True,
+            plan, w + (first * conv.cout + g * cout) * plan.item, packed + g * size * plan.item,
+            taps=[0], k_len=stop - first, k_step=conv.cout, columns=cout, column_step=1, threes=True,
+            packed_rows=(first, conv.depth),
         )  # fmt: skip
 
 
@@ -129,14 +131,21 @@ def add_forward(
 
 
 def _add_direct(plan: Plan, conv: Conv, a, b, c, rows, taps, taps_w, k_len, direct, place, flags, columns) -> None:
-    """Piece after piece of w's rows for all columns: rows are read along, as many at once as the processor can read ahead."""
+    """Piece after piece of w's rows: packed into scratch, where L2 still has it when it is read."""
     pieces = [(t + k, t_w + k * conv.cout) for t, t_w in zip(taps, taps_w, strict=True) for k in range(0, k_len, direct)]
+    cout = conv.cout // conv.groups
+    scratch = plan.mark()
+    packed = plan.scratch(direct * padded_columns(cout, plan.item) * plan.item)
     for number, (t, t_w) in enumerate(pieces):
+        add_pack(
+            plan, b + t_w * plan.item, packed, taps=[0], k_len=direct, k_step=conv.cout, columns=cout, column_step=1,
+            within=columns, threes=True,
+        )  # fmt: skip
         add_product(
-            plan, a, b, c, rows, conv.cout // conv.groups, [t], direct, taps_b=[t_w], b_step=conv.cout, within=columns,
-            bias=place[0], index=place[1], threes=True,
+            plan, a, packed, c, rows, cout, [t], direct, within=columns, bias=place[0], index=place[1], threes=True,
             flags=(ACCUMULATE if number else 0) | (flags if number == len(pieces) - 1 else 0),
         )  # fmt: skip
+    plan.free(scratch)
 
 
 def direct_rows(conv: Conv) -> int:

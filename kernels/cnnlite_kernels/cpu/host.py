@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 
@@ -25,14 +26,15 @@ class Host(NamedTuple):
 def host() -> Host:
     """Asks Numba's own target, which obeys NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, by compiling one addition of 16 floats
     for it and looking which registers the assembly uses."""
-    codegen = cpu_target.target_context.codegen()
-    module = llvm.parse_assembly(
-        "define void @f(ptr %p) {\n"
-        "  %x = load <16 x float>, ptr %p\n  %y = fadd <16 x float> %x, %x\n"
-        "  store <16 x float> %y, ptr %p\n  ret void\n}\n"
-    )
-    module.triple = llvm.get_process_triple()
-    assembly = codegen._tm.emit_assembly(module)
+    with global_compiler_lock:  # a fork waits for this lock, so the child does not find LLVM's own one taken
+        codegen = cpu_target.target_context.codegen()
+        module = llvm.parse_assembly(
+            "define void @f(ptr %p) {\n"
+            "  %x = load <16 x float>, ptr %p\n  %y = fadd <16 x float> %x, %x\n"
+            "  store <16 x float> %y, ptr %p\n  ret void\n}\n"
+        )
+        module.triple = llvm.get_process_triple()
+        assembly = codegen._tm.emit_assembly(module)
     if re.search(r"\bzmm\d", assembly):
         return Host(64, 32)
     if re.search(r"\bymm\d", assembly):

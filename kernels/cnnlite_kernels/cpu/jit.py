@@ -1,30 +1,27 @@
-"""How kernels are compiled and kept on disk: every jit option, the cache and its folder are decided here, nowhere else.
+"""How kernels are compiled and kept on disk: every jit option is decided here, nowhere else.
 
-A kernel is written as a factory: a function of a few integers (tile rows, vectors, bytes of a number) that returns the
-body. `Kernel.address(*integers)` compiles the body when it is first needed and returns the address of machine code with
-the plan's one C signature, `void (int64 *bases, descriptor *d)`. Importing this file compiles nothing.
+A kernel is written as a factory: a function of a few integers (tile rows, vectors, bytes of a number) that
+returns the body. `Kernel.address(*integers)` compiles the body when it is first needed and returns the
+address of machine code with the plan's one C signature, `void (int64 *bases, descriptor *d)`. Importing this
+file compiles nothing.
 
-Numba's own disk cache is not used: two processes that compile variants of one function at once can be handed each
-other's code, it ignores other files and options, and a damaged file raises. Here a digest of every kernel source, of the
-versions and of the options names the folder, a hash of the kernel and its integers names the file, a checksum stands at the
-head of the file, writes are atomic, and whatever fails to load is compiled again.
+Numba's own disk cache is not used: two processes that compile variants of one function at once can be handed
+each other's code, it ignores other files and options, and a damaged file raises. Here a digest of every
+kernel source, of the versions and of the options names the folder (disk.py), a hash of the kernel and its
+integers names the file, a checksum stands at the head of the file, writes are atomic, and whatever fails to
+load is compiled again.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import pickle
-import stat
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import llvmlite
 import numba
 import numpy as np
 from numba import types
@@ -32,6 +29,8 @@ from numba.core import caching, compiler, serialize
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+
+from cnnlite_kernels.cpu import disk
 
 # `contract` lets a * b + c become one FMA. Nothing here may assume that there is no NaN or infinity.
 OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}}
@@ -78,23 +77,42 @@ class Kernel:
         return found
 
     def address(self, *integers: int) -> int:
-        return self.compiled(*integers).address
+        """Where the compiled body begins."""
+        return self.compiled(*integers).address  # type: ignore[return-value]
 
 
 def kernel(descriptor: np.dtype) -> Callable[[Callable], Kernel]:
-    """Decorator that makes a `Kernel` of a factory: `@kernel(DESCRIPTOR) def scale(item): def body(bases, d): ...`."""
+    """Decorator that makes a `Kernel` of a factory.
+
+    `@kernel(DESCRIPTOR) def scale(item): def body(bases, d): ...; return body`
+    """
     return lambda factory: Kernel(factory, descriptor)
 
 
 def _load_or_compile(wanted: Kernel, integers: tuple[int, ...]) -> CFunc:
     body = wanted.factory(*integers)
-    signature = types.void(
-        types.CPointer(types.int64), types.CPointer(numba.from_dtype(wanted.descriptor))
-    )
+    signature = types.void(types.CPointer(types.int64), types.CPointer(numba.from_dtype(wanted.descriptor)))
     function = CFunc(body, (signature.args, signature.return_type), locals={}, options=dict(OPTIONS))
-    function._cache = DiskCache(f"{wanted.name}-{'-'.join(map(str, integers))}")
+    name = "-".join([wanted.name, *map(str, integers)])
+    function._cache = DiskCache(name, _identity(wanted, integers))  # type: ignore[attr-defined]
     function.compile()
     return function
+
+
+def _identity(wanted: Kernel, integers: tuple[int, ...]) -> bytes | None:
+    """All that a kernel depends on beside what `disk.digest` covers; None where it cannot be told."""
+    factory = wanted.factory
+    if "<locals>" in factory.__qualname__:  # it may hold values that nothing here can name
+        return None
+    own_source = b""
+    if factory.__module__.partition(".")[0] != __name__.partition(".")[0]:
+        try:
+            own_source = hashlib.sha256(Path(factory.__code__.co_filename).read_bytes()).digest()
+        except OSError:  # written at a prompt or in a notebook
+            return None
+    target = cpu_target.target_context.codegen().magic_tuple()
+    named = (factory.__module__, factory.__qualname__, factory.__code__.co_firstlineno)
+    return repr((named, integers, str(wanted.descriptor), target, own_source)).encode()
 
 
 class DiskCache(caching._Cache):
@@ -102,25 +120,35 @@ class DiskCache(caching._Cache):
 
     cache_path = property(lambda self: str(folder()))
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, identity: bytes | None) -> None:
         self.name = name
+        self._identity = identity
         self._started = 0.0
 
     def _file(self) -> Path | None:
         where = folder()
-        target = repr(cpu_target.target_context.codegen().magic_tuple())
-        return where and where / f"{self.name}-{hashlib.sha256(target.encode()).hexdigest()[:16]}.bin"
+        if where is None or self._identity is None or disk.sources_changed():
+            return None
+        return where / f"{self.name}-{hashlib.sha256(self._identity).hexdigest()[:16]}.bin"
+
+    def _checksum(self, payload: bytes) -> bytes:
+        """Of the identity too: a file under a wrong name is not loaded."""
+        return hashlib.sha256((self._identity or b"") + payload).digest()
 
     def load_overload(self, sig, target_context):
         target_context.refresh()
         file = self._file()
         try:
-            content = file.read_bytes() if file else b""
+            content = disk.read_trusted(file) if file else b""
             checksum, payload = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-            if payload and hashlib.sha256(payload).digest() == checksum:
+            if payload and self._checksum(payload) == checksum:
                 return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+            if file:
+                disk.log(f"{file.name} is damaged and is compiled again")
+        except FileNotFoundError:
+            pass
         except Exception as problem:  # whatever is wrong with the file, compiling again mends it
-            _log(f"{self.name} could not be loaded ({problem!r}) and is compiled again")
+            disk.log(f"{self.name} could not be loaded ({problem!r}) and is compiled again")
         self._started = time.perf_counter()
         for tell in tuple(compile_started):
             tell(self.name)
@@ -133,9 +161,9 @@ class DiskCache(caching._Cache):
             return
         try:
             payload = serialize.dumps(data._reduce())
-            _write_atomically(file, hashlib.sha256(payload).digest() + payload)
+            disk.write_atomically(file, self._checksum(payload) + payload)
         except Exception as problem:  # a full disk must not stop a network from training
-            _log(f"{self.name} could not be saved ({problem!r})")
+            disk.log(f"{self.name} could not be saved ({problem!r})")
 
     def enable(self) -> None: ...
 
@@ -144,62 +172,6 @@ class DiskCache(caching._Cache):
     def flush(self) -> None: ...
 
 
-def _write_atomically(file: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _log(message: str) -> None:
-    if os.environ.get("CNNLITE_CACHE_LOG"):
-        print(f"cnnlite kernel cache: {message}", file=sys.stderr)
-
-
-@functools.cache
-def digest() -> str:
-    """Names everything compiled code depends on: the kernel sources, the versions and the options."""
-    text = hashlib.sha256()
-    text.update(repr((sys.version_info[:2], numba.__version__, llvmlite.__version__, OPTIONS)).encode())
-    root = Path(__file__).resolve().parent.parent
-    for source in sorted(root.rglob("*.py")):
-        text.update(str(source.relative_to(root)).encode() + b"\0" + source.read_bytes())
-    return text.hexdigest()[:24]
-
-
-@functools.cache
 def folder() -> Path | None:
-    """The cache folder, private to the user (0700), or None when there is no place that can be written safely.
-
-    `CNNLITE_CACHE_DIR` names another one; the value "none" turns the cache off.
-    """
-    asked = os.environ.get("CNNLITE_CACHE_DIR")
-    if asked == "none":
-        return None
-    try:
-        root = Path(asked) if asked else _user_cache()
-        path = root / "kernels" / digest()
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if hasattr(os, "getuid"):
-            status = path.stat()
-            if status.st_uid != os.getuid():
-                raise PermissionError(f"{path} belongs to another user")
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                path.chmod(0o700)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except (OSError, RuntimeError) as problem:  # RuntimeError: no home directory at all
-        _log(f"off, because its folder cannot be used ({problem})")
-        return None
-
-
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "cnnlite"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "cnnlite"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnlite"
+    """The cache folder, or None where there is none that is safe to use (see `disk.folder`)."""
+    return disk.folder(repr(sorted(OPTIONS.items())))

@@ -76,7 +76,7 @@ def transpose(typing, x, x_row, y, y_row, scale, LANES, ITEM):
 
 PACK = np.dtype(
     [(name, POINTER) for name in ("x", "y", "taps")]
-    + [(name, np.int64) for name in ("count", "k_len", "k_step", "column_step", "start", "columns", "width")]
+    + [(name, np.int64) for name in ("count", "k_len", "depth", "k_step", "column_step", "start", "columns", "width")]
     + [("scale", np.float64)]
 )
 
@@ -86,14 +86,15 @@ def pack(item, lanes):
     """B in the order a tile reads it: blocks of `width` columns, in each (tap, k, column) without gaps, zeros past `columns`.
 
     y[block, t, k, j] = scale * x[taps[t] + k * k_step + (start + block * width + j) * column_step]
+
+    There are `depth` rows from one block of y to the next.
     """
 
     def body(bases, d):
         d = carray(d, 1)[0]
         taps = array_at(address(bases, d.taps), d.count, INT64)
-        depth = d.count * d.k_len
         blocks = -(-(d.columns - d.start) // d.width)
-        y = array_at(address(bases, d.y), blocks * depth * d.width, item)
+        y = array_at(address(bases, d.y), blocks * d.depth * d.width, item)
         x = array_at(address(bases, d.x), 1, item)
         scale = x.dtype.type(d.scale)
         step = ROWS_AT_ONCE if d.column_step == 1 else lanes
@@ -101,7 +102,7 @@ def pack(item, lanes):
             for k in range(0, d.k_len, step):
                 stop = min(k + step, d.k_len)
                 for block in range(blocks):
-                    to = (block * depth + t * d.k_len + k) * d.width
+                    to = (block * d.depth + t * d.k_len + k) * d.width
                     first = d.start + block * d.width
                     for v in range(0, d.width, lanes):
                         here = min(lanes, d.columns - first - v)

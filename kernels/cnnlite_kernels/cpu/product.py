@@ -105,14 +105,16 @@ def most_poolable() -> int:
 
 def add_pack(
     plan: Plan, x: Pointer, y: Pointer, taps: Sequence[int], k_len: int, k_step: int, columns: int, column_step: int, scale: float = 1,
-    within: tuple[int, int] | None = None, threes: bool = False,
+    within: tuple[int, int] | None = None, threes: bool = False, packed_rows: tuple[int, int] | None = None,
 ) -> None:  # fmt: skip
     """Emits the packing of B at x to y, which takes len(taps) * k_len * padded_columns(columns) numbers.
+
+    packed_rows: (first, all) where these are only some of the rows that are packed together.
 
     within=(first, stop), multiples of `block_width`, packs only the blocks that begin there; threes: see column_runs.
     """
     lanes = host().lanes(plan.item)
-    depth = len(taps) * k_len
+    first_row, depth = packed_rows or (0, len(taps) * k_len)
     table = plan.table(taps)
     for run in column_runs(columns, plan.item, threes=threes):
         run = run.within(within, lanes)
@@ -121,7 +123,8 @@ def add_pack(
         if start < stop:
             plan.add(
                 pack, plan.item, lanes,
-                x=x, y=y + start * depth * plan.item, taps=table, count=len(taps), k_len=k_len, k_step=k_step,
+                x=x, y=y + (start * depth + first_row * width) * plan.item,
+                taps=table, count=len(taps), k_len=k_len, depth=depth, k_step=k_step,
                 column_step=column_step, start=start, columns=stop, width=width, scale=scale,
             )  # fmt: skip
 

@@ -1,23 +1,26 @@
-"""The compiled loops that run a plan: kernels from a table, parts of a batch shared out among threads, nothing in Python.
+"""The compiled loops that run a plan: kernels from a table, parts shared out among threads, nothing in
+Python.
 
-A job is a row of segments. Every thread of the team takes parts of the first segment until none is left, waits until all of
-them are done (a layer may need the whole batch, and so does the optimizer), and goes on to the next segment. Which thread
-computes a part changes nothing in its numbers.
+A job is a row of segments. Every thread of the team takes parts of the first segment until none is left,
+waits until all of them are done (a layer may need the whole batch, and so does the optimizer), and goes on
+to the next segment. Which thread computes a part changes nothing in its numbers.
+
+Memory of a job may be changed or freed when `lead` returns. A follower counts itself in (`inside`) before it
+looks whether the job is open, the leader closes the job before it looks who is inside; the counters are
+sequentially consistent, so either the follower sees a closed job and leaves without reading it, or the leader
+sees the follower and waits.
 """
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
-from numba.core import cgutils
-from numba.extending import intrinsic, register_jitable
+from numba import carray
+from numba.extending import register_jitable
 
 from cnnlite_kernels.cpu.atomics import atomic_add, atomic_load, atomic_store, call_kernel
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import BASES, INT64, Base, array_at
+from cnnlite_kernels.cpu.waiting import clock, offer_processor, pause
 
 # Columns of a segment, a row of int64.
 PARTS = 0  # address of COUNT rows, one for each part
@@ -31,35 +34,19 @@ KERNELS = 1
 PART_BASES = 2
 PART_COLUMNS = PART_BASES + BASES
 
-TEAM = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "open",  # 1 while a job may be joined
-            "inside",  # threads that may be looking at the job; it is not touched before they are gone
-            "segments",  # address and number of the job's segments
-            "count",
-            "patience",  # turns a follower looks for the next job before it goes to sleep
-            "here",  # address of this record
-        )
-    ]
+FIELDS = (
+    "open",  # 1 while a job may be joined
+    "inside",  # threads that may be looking at the job; it is not touched before they are gone
+    "segments",  # address and number of the job's segments
+    "count",
+    "patience",  # nanoseconds that a follower looks for the next job before it goes to sleep
+    "here",  # address of this record
 )
-OPEN, INSIDE = TEAM.fields["open"][1], TEAM.fields["inside"][1]
+TEAM = np.dtype([(name, np.int64) for name in FIELDS])
+OPEN, INSIDE, SEGMENTS, SEGMENT_COUNT, PATIENCE, HERE = range(len(FIELDS))
 WORK = int(Base.WORK)
-SPINS = 2000  # looks at a counter before the processor is offered to somebody else
-
-
-@intrinsic
-def offer_processor(typing):
-    """sched_yield where there is one: with more threads than cores, the one that is waited for must get to run."""
-
-    def codegen(context, builder, signature, arguments):
-        if sys.platform != "win32":
-            function_type = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "sched_yield"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
+# Looks at a counter before the processor is offered to others, 10 to 40 ns each with their pause.
+SPINS = 500
 
 
 @register_jitable
@@ -68,7 +55,9 @@ def wait_until(where, wanted):
     spins = 0
     while atomic_load(where) != wanted:
         spins += 1
-        if spins > SPINS:
+        if spins < SPINS:
+            pause()
+        else:
             offer_processor()
 
 
@@ -101,35 +90,42 @@ def lead():
 
     def body(bases, d):
         team = carray(d, 1)[0]
+        most = 0
         for s in range(team.count):
             where = team.segments + s * SEGMENT_COLUMNS * 8
             atomic_store(where + TAKEN * 8, 0)
             atomic_store(where + DONE * 8, 0)
-        atomic_store(team.here + OPEN, 1)
+            most = max(most, array_at(where, SEGMENT_COLUMNS, INT64)[COUNT])
+        if most > 1:
+            atomic_store(team.here + OPEN * 8, 1)
         take_parts(carray(bases, BASES), team.segments, team.count)
-        atomic_store(team.here + OPEN, 0)
-        wait_until(team.here + INSIDE, 0)
+        atomic_store(team.here + OPEN * 8, 0)
+        wait_until(team.here + INSIDE * 8, 0)
 
     return body
 
 
 @kernel(TEAM)
 def follow():
-    """Joins jobs as they open, until none has for `patience` turns. bases: this thread's table, with its workspace."""
+    """Joins jobs as they open, until none has for `patience`. bases: this thread's table."""
 
     def body(bases, d):
         team = carray(d, 1)[0]
-        idle = 0
-        while idle < team.patience:
-            idle += 1
-            if atomic_load(team.here + OPEN) == 1:
-                # The leader closes and then waits for INSIDE to be 0: between these two lines it may have closed.
-                atomic_add(team.here + INSIDE, 1)
-                if atomic_load(team.here + OPEN) == 1:
+        since = clock()
+        spins = 0
+        while spins < SPINS or clock() - since < team.patience:
+            if atomic_load(team.here + OPEN * 8) == 1:
+                # The leader may have closed the job between these two lines.
+                atomic_add(team.here + INSIDE * 8, 1)
+                if atomic_load(team.here + OPEN * 8) == 1:
                     take_parts(carray(bases, BASES), team.segments, team.count)
-                    idle = 0
-                atomic_add(team.here + INSIDE, -1)
-            elif idle > SPINS:
+                    since = clock()
+                    spins = 0
+                atomic_add(team.here + INSIDE * 8, -1)
+            elif spins < SPINS:
+                spins += 1
+                pause()
+            else:
                 offer_processor()
 
     return body

@@ -1,23 +1,28 @@
-"""The pool: Python threads that run compiled code without the interpreter's lock, and how many of them there are.
+"""The pool: Python threads that run compiled code without the interpreter's lock, and how many there are.
 
-A worker runs `follow` (team.py), which joins whatever job is open, and sleeps on a Python lock when there has been none for a
-while. One caller at a time leads the pool; another caller (a second Python thread) meanwhile runs its job alone, with the
-same result. After a fork the child starts with a new pool.
+A worker runs `follow` (team.py), which joins whatever job is open, and sleeps in a queue when there has been
+none for a while. One caller at a time leads the pool; another caller (a second Python thread) meanwhile runs
+its job alone, with the same result. After a fork the child starts with a new pool.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
 import os
+import queue
 import threading
 
 import numpy as np
 
 from cnnlite_kernels.cpu import team
+from cnnlite_kernels.cpu.allowance import allowed_cpus
 from cnnlite_kernels.cpu.memory import BASES, Base
 
-PATIENCE = 20_000  # turns of `follow`, some tens of microseconds to a few milliseconds: longer than Python between two steps
+# Nanoseconds, ten times what it costs a job to wake a worker. Longer than the Python between two steps of
+# most training; with 7 ms another process on the worker's processor lost 29% of its speed to a job every
+# millisecond, with 0.5 ms 1%.
+PATIENCE = 500_000
+LINE = 64
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -26,65 +31,90 @@ class Member:
 
     def __init__(self) -> None:
         self.bases = np.zeros(BASES, np.int64)
-        self.workspace = np.empty(0, np.uint8)
+        self.address = self.bases.ctypes.data
+        self._size = 0
+        self._workspace = np.empty(0, np.uint8)
 
     def reserve(self, size: int) -> None:
         """Makes the workspace at least `size` bytes, beginning on a cache line."""
-        if self.workspace.size < size + 64:
-            self.workspace = np.empty(size + 64, np.uint8)
-            start = self.workspace.ctypes.data
-            self.bases[Base.WORK] = start + (-start) % 64
+        if size <= self._size:
+            return
+        # Ctrl-C may come between any two of these lines, and must not leave the address of memory that is
+        # gone.
+        self._size = 0
+        self._workspace = np.empty(size + LINE, np.uint8)
+        start = self._workspace.ctypes.data
+        self.bases[Base.WORK] = start + (-start) % LINE
+        self._size = size
 
 
 class Pool:
-    """A leader, its `threads - 1` workers, and the record through which they meet."""
+    """A leader, its `threads - 1` workers, and the record through which they meet.
+
+    Where the system refuses more threads there are fewer workers, and the same results.
+    """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.team = np.zeros(1, team.TEAM)
-        self.team["here"] = self.team.ctypes.data
-        self.team["patience"] = PATIENCE
-        self.members = [Member() for _ in range(threads)]
+        self.record = np.zeros(team.TEAM.itemsize // 8, np.int64)
+        self._here = self.record.ctypes.data
+        self.record[team.HERE] = self._here
+        self.record[team.PATIENCE] = PATIENCE
+        self.members = [Member()]
         self._asleep = [False] * threads
-        self._alarm = [threading.Lock() for _ in range(threads)]
+        self._alarms: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(threads)]
         self._lead = _CALL(team.lead.address())
-        self._follow = _CALL(team.follow.address()) if threads > 1 else None
+        self._follow = _CALL(team.follow.address() if threads > 1 else 0)
         self._stopped = False
-        for number in range(1, threads):
-            self._alarm[number].acquire()
-            threading.Thread(target=self._work, args=(number,), daemon=True, name=f"cnnlite-{number}").start()
+        try:
+            for number in range(1, threads):
+                self.members.append(Member())
+                name = f"cnnlite-{number}"
+                threading.Thread(target=self._work, args=(number,), daemon=True, name=name).start()
+        except RuntimeError:  # no more threads can be had, or the interpreter is shutting down
+            self.members.pop()
+        except BaseException:
+            self.stop()
+            raise
 
     def run(self, segments: np.ndarray, workspace: int) -> None:
-        """Runs a job: rows of SEGMENT_COLUMNS int64 (see team.py), with `workspace` bytes for every thread."""
+        """Runs a job: rows of SEGMENT_COLUMNS int64 (see team.py), with `workspace` bytes a thread."""
         for member in self.members:
             member.reserve(workspace)
-        self.team["segments"], self.team["count"] = segments.ctypes.data, len(segments)
-        if self.threads > 1 and segments[:, team.COUNT].max(initial=0) > 1:
-            for number in range(1, self.threads):
-                if self._asleep[number]:
-                    self._asleep[number] = False
-                    self._alarm[number].release()
-        self._lead(self.members[0].bases.ctypes.data, self.team.ctypes.data)
+        self.record[team.SEGMENTS], self.record[team.SEGMENT_COUNT] = segments.ctypes.data, len(segments)
+        if True in self._asleep and segments[:, team.COUNT].max(initial=0) > 1:
+            self._wake()
+        self._lead(self.members[0].address, self._here)
 
     def stop(self) -> None:
         """Lets the workers end."""
         self._stopped = True
-        for number in range(1, self.threads):
-            if self._asleep[number]:
+        self.record[team.PATIENCE] = 0
+        self._wake()
+
+    def _wake(self) -> None:
+        for number, asleep in enumerate(self._asleep):
+            if asleep:
                 self._asleep[number] = False
-                self._alarm[number].release()
+                self._alarms[number].put(None)
 
     def _work(self, number: int) -> None:
-        bases, record = self.members[number].bases, self.team
-        while not self._stopped:
-            self._follow(bases.ctypes.data, record.ctypes.data)  # type: ignore[misc]
+        bases = self.members[number].address
+        while True:
+            self._follow(bases, self._here)
             self._asleep[number] = True
-            self._alarm[number].acquire()
+            if self._stopped:
+                return
+            # It may have waited for the interpreter's lock until the next job, whose leader saw it awake.
+            if not self.record[team.OPEN]:
+                self._alarms[number].get()
 
 
 _pool: Pool | None = None
 _busy = threading.Lock()
-_threads: int | None = None
+_alone: list[Pool] = []  # pools of one thread, kept for their workspaces
+_asked: int | None = None
+_default: int | None = None
 
 
 def run(segments: np.ndarray, workspace: int) -> None:
@@ -92,70 +122,78 @@ def run(segments: np.ndarray, workspace: int) -> None:
     global _pool
     if _busy.acquire(blocking=False):
         try:
-            if _pool is None or _pool.threads != get_num_threads():
-                if _pool is not None:
-                    _pool.stop()
-                _pool = Pool(get_num_threads())
-            _pool.run(segments, workspace)
+            pool, threads = _pool, get_num_threads()
+            if pool is None or pool.threads != threads:
+                _pool = None
+                if pool is not None:
+                    pool.stop()
+                _pool = pool = Pool(threads)
+            pool.run(segments, workspace)
         finally:
             _busy.release()
-    else:
-        Pool(1).run(segments, workspace)
+        return
+    try:
+        pool = _alone.pop()
+    except IndexError:
+        pool = Pool(1)
+    pool.run(segments, workspace)
+    _alone.append(pool)
 
 
 def get_num_threads() -> int:
     """How many threads the CPU kernels use."""
-    global _threads
-    if _threads is None:
-        _threads = default_threads()
-    return _threads
+    global _default
+    if _asked is not None:
+        return _asked
+    if _default is None:
+        _default = default_threads()
+    return _default
 
 
 def set_num_threads(threads: int | None) -> None:
     """Sets how many threads the CPU kernels use from now on; None goes back to the default.
 
     Any number gives the same results, bit for bit.
+
+    Raises:
+        ValueError: threads is not a positive integer.
+
+    Example:
+        >>> set_num_threads(2)
+        >>> get_num_threads()
+        2
+        >>> set_num_threads(None)
     """
-    global _threads
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1):
-        raise ValueError(f"set_num_threads: expected a positive integer or None, got {threads!r}.")
-    _threads = None if threads is None else int(threads)
+    global _asked, _default
+    number = isinstance(threads, (int, np.integer)) and not isinstance(threads, bool)
+    if threads is not None and not (number and threads >= 1):
+        raise ValueError(
+            f"set_num_threads: expected a positive integer, or None for the default, got {threads!r}."
+        )
+    _asked, _default = None if threads is None else int(threads), None
 
 
 def default_threads() -> int:
-    """CNNLITE_NUM_THREADS, else the CPUs this process may use: its affinity, and the container's quota rounded up."""
+    """CNNLITE_NUM_THREADS, else the CPUs this process may use: its affinity, and its container's quota.
+
+    Raises:
+        ValueError: CNNLITE_NUM_THREADS is not a positive integer.
+    """
     asked = os.environ.get("CNNLITE_NUM_THREADS", "").strip()
-    if asked:
-        if not asked.isdigit() or int(asked) < 1:
-            raise ValueError(f"CNNLITE_NUM_THREADS: expected a positive integer, got {asked!r}.")
-        return int(asked)
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _container_quota()
-    return max(1, min(allowed, math.ceil(quota)) if quota else allowed)
-
-
-def _container_quota(root: str = "/sys/fs/cgroup") -> float | None:
-    """CPUs that the container's cgroup (version 2, then 1) allows, or None for no limit."""
-    try:
-        with open(f"{root}/cpu.max") as file:
-            limit, period = file.read().split()
-    except (OSError, ValueError):
-        try:
-            with open(f"{root}/cpu/cpu.cfs_quota_us") as file:
-                limit = file.read().strip()
-            with open(f"{root}/cpu/cpu.cfs_period_us") as file:
-                period = file.read().strip()
-        except OSError:
-            return None
-    if limit == "max" or int(limit) <= 0:
-        return None
-    return int(limit) / int(period)
+    if not asked:
+        return allowed_cpus()
+    if not (asked.isascii() and asked.isdigit() and int(asked) >= 1):
+        raise ValueError(
+            f"CNNLITE_NUM_THREADS: expected a positive integer, got {asked!r}. "
+            f"Unset it to use the {allowed_cpus()} CPUs that this process may use."
+        )
+    return int(asked)
 
 
 def _after_fork() -> None:
-    """Threads do not survive a fork, and another thread may have held the lock."""
-    global _pool, _busy
-    _pool, _busy = None, threading.Lock()
+    """Threads do not survive a fork, another thread may have held the lock, the child may have other CPUs."""
+    global _pool, _busy, _default
+    _pool, _busy, _default = None, threading.Lock(), None
 
 
 if hasattr(os, "register_at_fork"):

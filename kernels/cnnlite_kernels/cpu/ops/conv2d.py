@@ -24,7 +24,7 @@ X, Y, W, BIAS, OUT, SHARED = (Pointer(base, 0) for base in (Base.X, Base.Y, Base
 
 OUTPUTS = 192  # outputs of a part, at least, before columns are cut instead: they share what is read of the weights
 DIRECT_BLOCKS = 4  # blocks of columns in a part that reads weights as they lie, at least: 512 bytes of each row
-DIRECT_OUTPUTS = 200  # up to which packing the weights costs more than it saves
+DIRECT_OUTPUTS = 0  # up to which packing the weights costs more than it saves
 
 
 def conv2d(
@@ -59,7 +59,7 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
     oh, ow = conv.output
     direct = emit.direct_rows(conv) if n * oh * ow <= DIRECT_OUTPUTS else 0
     row_parts, columns = _rows_and_columns(conv, n, block_width(item) * (DIRECT_BLOCKS if direct else 1))
-    before = [] if direct else _packs(emit.add_pack_weights, conv, conv.cout // conv.groups, item)
+    before = [] if direct else _packs(emit.add_pack_weights, conv, conv.depth, 1, item)
     shared = 0 if direct else emit.packed_weights(conv, item) * item
     source = X
     if len(columns) > 1 and conv.halo != NO_HALO:  # several parts read the same rows of x: they are padded once
@@ -133,7 +133,7 @@ def _pads(padded: Images, item: int) -> list[Part]:
 
 @functools.lru_cache(KEPT)
 def _grad_input(conv: Conv, n: int, item: int) -> Work:
-    packs = [] if depthwise.is_depthwise(conv) else _packs(emit.add_flip_weights, conv, conv.cin // conv.groups, item)
+    packs = [] if depthwise.is_depthwise(conv) else _packs(emit.add_flip_weights, conv, conv.cin // conv.groups, block_width(item), item)
     plans: dict[tuple, Plan] = {}
     parts = []
     for cut in by_inputs(conv.window, n, conv.h, conv.w, number_of_parts(_multiply_adds(conv, n))):
@@ -159,10 +159,10 @@ def _y_start(conv: Conv, cut: Cut) -> int:
     return (cut.image * oh + cut.y_row) * ow * conv.cout
 
 
-def _packs(add_pack, conv: Conv, columns: int, item: int) -> list[Part]:
-    """The parts that pack the weights, by blocks of each group's columns."""
+def _packs(add_pack, conv: Conv, size: int, multiple: int, item: int) -> list[Part]:
+    """The parts that pack the weights, each a piece of `size` rows (columns) that lies together in w."""
     parts = []
-    for within in pieces(columns, number_of_parts(conv.weights, NUMBERS), block_width(item)):
+    for within in pieces(size, number_of_parts(conv.weights, NUMBERS), multiple):
         plan = Plan(item)
         add_pack(plan, conv, W, SHARED, within)
         parts.append(Part(plan))

@@ -1,0 +1,56 @@
+"""A part of the suite once more for processors with narrower vectors, and with none but SSE2 and no FMA.
+
+With NUMBA_CPU_NAME alone the features of this host would stay: NUMBA_CPU_FEATURES is set, and empty.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+CHOSEN = (
+    "test_conv2d.py::test_integers_equal_reference[kernel_1x1-float32]",
+    "test_conv2d.py::test_integers_equal_reference[kernel_1x1-float64]",
+    "test_conv2d.py::test_integers_equal_reference[kernel_5x5_same_strides_3x2-float32]",
+    "test_conv2d.py::test_integers_equal_reference[groups_2_odd_channels-float32]",
+    "test_conv2d.py::test_integers_equal_reference[depthwise-float32]",
+    "test_conv2d.py::test_integers_equal_reference[documented_conv2-float32]",
+    "test_conv2d.py::test_integers_equal_reference_where_images_are_cut[cut_rows_same]",
+    "test_conv2d.py::test_normals_are_close_to_reference[relu-float32]",
+    "test_matmul.py::test_integers_equal_reference[17x33x5_transpose_both-float64]",
+    "test_matmul.py::test_integers_equal_reference_in_blocks_and_parts[rows_a_page_apart]",
+    "test_matmul.py::test_integers_equal_reference_in_blocks_and_parts[transpose_both]",
+    "test_matmul.py::test_integers_equal_reference_in_blocks_and_parts[two_rows]",
+    "test_matmul.py::test_integers_equal_reference_in_blocks_and_parts[row_of_dots]",
+    "test_matmul.py::test_nan_reaches_exactly_what_it_should",
+    "test_max_pool2d.py::test_nan_wins_and_the_first_one_stays[float32]",
+    "test_activations.py::test_infinity_nan_and_huge_numbers",
+    "test_softmax_cross_entropy.py::test_close_to_reference[32-10-float32]",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the processors named are x86-64")
+@pytest.mark.parametrize(("name", "vector_bytes"), [("haswell", 32), ("generic", 16)])
+def test_chosen_tests_pass_on(name: str, vector_bytes: int, tmp_path: Path) -> None:
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "NUMBA_CPU_NAME": name,
+        "NUMBA_CPU_FEATURES": "",
+        "CNNLITE_CACHE_DIR": str(tmp_path),
+        "CNNLITE_TEST_VECTOR_BYTES": str(vector_bytes),
+    }
+    chosen = [str(TESTS / test) for test in (*CHOSEN, "narrow_host.py")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
+        env=env, cwd=TESTS.parent, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
