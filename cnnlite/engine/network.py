@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnlite.engine import emit, programs
+from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.packing import Packing
 from cnnlite.engine.passes import Passes
 from cnnlite.engine.programs import Predict, Supervised
@@ -33,6 +34,7 @@ class Network:
 
     def __init__(self, layers: Sequence[Layer], dtype: np.dtype) -> None:
         self._layers, self._dtype = list(layers), dtype
+        self.exclusive = Exclusive()  # for whoever trains, evaluates, or makes a program
         self.key = np.zeros(1, np.int64)  # of the masks of dropout, set for each step
         self._lowered: dict[tuple, list[Stage]] = {}
         self._packings: dict[tuple, Packing] = {}
@@ -41,34 +43,42 @@ class Network:
     def stages(self, keep: Collection[str] = (), training: bool = False) -> list[Stage]:
         """The fused stages. Dropout is left out unless in training."""
         wanted = (tuple(sorted(keep)), training)
-        if wanted not in self._lowered:
-            self._lowered[wanted] = lower(self._layers, keep, most_poolable(), with_dropout=training)
-        return self._lowered[wanted]
+        with self.exclusive:
+            if wanted not in self._lowered:
+                self._lowered[wanted] = lower(self._layers, keep, most_poolable(), with_dropout=training)
+            return self._lowered[wanted]
 
     def _packing(self, stages: Sequence[Stage], flipped: Sequence[bool] | None) -> Packing:
         """Packed weights, shared by all programs with the same stages."""
         key = (tuple(id(getattr(stage, "kernel", None)) for stage in stages), None if flipped is None else tuple(flipped))
-        if key not in self._packings:
-            self._packings[key] = Packing(stages, flipped, self._dtype)
-        return self._packings[key]
+        with self.exclusive:
+            if key not in self._packings:
+                self._packings[key] = Packing(stages, flipped, self._dtype)
+            return self._packings[key]
 
     def _program(self, kind: str, key: tuple, make: Callable[[], Any]) -> Any:
         """The program of a kind for a key; the least recently used one makes room for a new one."""
-        kept = self._programs.setdefault(kind, OrderedDict())
-        if key in kept:
-            kept.move_to_end(key)
+        with self.exclusive:
+            kept = self._programs.setdefault(kind, OrderedDict())
+            if key in kept:
+                kept.move_to_end(key)
+            else:
+                while len(kept) >= PROGRAMS:
+                    kept.popitem(last=False)
+                kept[key] = make()
             return kept[key]
-        while len(kept) >= PROGRAMS:
-            kept.popitem(last=False)
-        kept[key] = make()
-        return kept[key]
 
-    def predict(self, n: int) -> Predict:
-        def make() -> Predict:
+    def predict(self, x: np.ndarray, y: np.ndarray) -> None:
+        """y = network(x). May be called from several Python threads: each has a program while it runs."""
+        n = len(x)
+        idle = self._program("predict", (n,), list)
+        try:
+            program = idle.pop()
+        except IndexError:
             stages = self.stages()
-            return Predict(stages, self._packing(stages, None), n, self._dtype)
-
-        return self._program("predict", (n,), make)
+            program = Predict(stages, self._packing(stages, None), n, self._dtype)
+        program(x, y)
+        idle.append(program)
 
     def last_activation(self) -> str | None:
         """The activation that makes the network's output, if one does."""

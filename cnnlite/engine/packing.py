@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnlite.engine.emit import Packed, conv_of, lists_of, where
+from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.parameters import Store, aligned_zeros
 from cnnlite_kernels.cpu import conv2d, sparse
@@ -55,6 +56,7 @@ class Packing:
         self._stores = list(stores.values())
         self._job = Job([self.parts])
         self._versions: list[int] = []
+        self._exclusive = Exclusive()
 
     def _room(self, count: int, dtype: np.dtype):
         self._kept.append(aligned_zeros(count, dtype))
@@ -64,5 +66,7 @@ class Packing:
         """Packs the weights unless they are as they were the last time."""
         versions = [store.version for store in self._stores]
         if versions != self._versions:
-            self._job.run()
-            self._versions = versions
+            with self._exclusive:
+                if versions != self._versions:
+                    self._job.run()
+                    self._versions = versions

@@ -59,11 +59,11 @@ class Inference(Stack):
         network = self.network
         if n <= at_once:
             if n:
-                network.predict(n)(x, out)
+                network.predict(x, out)
             return out
         for first in range(0, n, at_once):
             rows = x[first : first + at_once]
-            network.predict(len(rows))(rows, out[first:])
+            network.predict(rows, out[first : first + at_once])
         return out
 
     def _predict_any(self, x: Any, batch_size: int | None, verbose: int | str, steps: int | None, callbacks: Any) -> np.ndarray:

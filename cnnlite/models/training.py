@@ -254,9 +254,10 @@ class Training(Inference):
             return self._train_in_python(batch, penalty)
         scale = 1.0 if step.loss.reduction == "sum" else 1.0 / batch.n
         program = self.network.train(batch.n, step.kernel, step.optimizer, scale)
-        self._write(program.batch, batch)
-        program()
-        return self._values(program.batch, batch.n, penalty)
+        with self.network.exclusive:
+            self._write(program.batch, batch)
+            program()
+            return self._values(program.batch, batch.n, penalty)
 
     def _write(self, to: Any, batch: Rows) -> None:
         """Converts a batch into a program's memory."""
@@ -371,9 +372,10 @@ class Training(Inference):
             values = self._python_values(y, self._predict_array(x, None), weights)
             return [values[0] + penalty, *values[1:]]
         program = self.network.evaluate(batch.n, kernel)
-        self._write(program.batch, batch)
-        program()
-        return self._values(program.batch, batch.n, penalty)
+        with self.network.exclusive:
+            self._write(program.batch, batch)
+            program()
+            return self._values(program.batch, batch.n, penalty)
 
     # single batches
 
