@@ -70,9 +70,13 @@ class Predict:
     def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = network(x), both C-contiguous and of the network's dtype."""
         self._packing.update()
-        # __array_interface__ in place of ctypes.data, and no more arithmetic than needed: one image takes 25 microseconds
-        np.add(self._x_offsets, x.__array_interface__["data"][0], out=self._x_bases)
-        np.add(self._y_offsets, y.__array_interface__["data"][0], out=self._y_bases)
+        # __array_interface__ in place of ctypes.data: one image takes 25 microseconds in all
+        x_start, y_start = x.__array_interface__["data"][0], y.__array_interface__["data"][0]
+        if len(self._x_bases) == 1:
+            self._x_bases[0], self._y_bases[0] = x_start, y_start
+        else:
+            np.add(self._x_offsets, x_start, out=self._x_bases)
+            np.add(self._y_offsets, y_start, out=self._y_bases)
         self._job.run()
 
 

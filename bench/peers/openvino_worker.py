@@ -1,0 +1,63 @@
+"""OpenVINO on the CPU: inference only, float32, from the same ONNX file as onnxruntime."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+
+from peers import networks
+from peers.protocol import Measurement, Request, fastest, serve, thread_count
+
+
+def compile_model(path: str, hint: str, streams: int) -> ov.CompiledModel:
+    """Float32 throughout: without the hint OpenVINO takes bfloat16 where the processor has it."""
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": thread_count(),
+        "NUM_STREAMS": streams,
+        "PERFORMANCE_HINT": hint,
+    }
+    return ov.Core().compile_model(path, "CPU", options)
+
+
+def predict(request: Request) -> Measurement:
+    """`batch` images at a time, one request over all threads (latency) or one a thread (throughput)."""
+    batch, n = request["batch"], request["images"]
+    _, images, _ = networks.asked_for(request)
+    x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    out = np.empty((n, networks.CLASSES), np.float32)
+
+    def latency() -> Measurement:
+        run = compile_model(request["model"], "LATENCY", 1).create_infer_request()
+
+        def once() -> object:
+            for start in range(0, n, batch):
+                found = run.infer({0: x[start : start + batch]}, share_inputs=True, share_outputs=True)
+                out[start : start + batch] = found[0]
+            return out
+
+        return Measurement(once, n, lambda: np.asarray(once())[:64].copy())
+
+    def throughput() -> Measurement:
+        queue = ov.AsyncInferQueue(
+            compile_model(request["model"], "THROUGHPUT", thread_count()), thread_count()
+        )
+
+        def keep(done: ov.InferRequest, start: int) -> None:
+            out[start : start + batch] = done.get_output_tensor(0).data
+
+        queue.set_callback(keep)
+
+        def once() -> object:
+            for start in range(0, n, batch):
+                queue.start_async({0: x[start : start + batch]}, start, share_inputs=True)
+            queue.wait_all()
+            return out
+
+        return Measurement(once, n, lambda: np.asarray(once())[:64].copy())
+
+    return fastest({"latency": latency, "throughput": throughput})
+
+
+if __name__ == "__main__":
+    serve(lambda: {"openvino": ov.__version__.split("-")[0]}, {"predict": predict})

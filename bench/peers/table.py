@@ -1,0 +1,120 @@
+"""The report: what it ran on, the table of figures, the table of layers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from peers.driver import PEERS, Setup, Worker, WorkerError
+from peers.layer_rows import LayerResult, peak_rate
+from peers.rows import Result
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def versions(setup: Setup) -> dict[str, str]:
+    """Versions by peer, or why it is absent."""
+    found = {}
+    for peer in PEERS.values():
+        try:
+            with Worker(peer, setup, 1) as worker:
+                found[peer.title] = ", ".join(f"{key} {value}" for key, value in worker.versions.items())
+        except WorkerError as reason:
+            found[peer.title] = str(reason)
+    return found
+
+
+def machine(setup: Setup) -> dict[str, str]:
+    """What the figures were measured on."""
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return {
+        "processor": processor(),
+        "cpus": f"{len(usable) or os.cpu_count()}; workers of n threads are pinned to the last n",
+        "system": f"{platform.system()} {platform.release()}, Python {sys.version.split()[0]}",
+        "load": f"{os.getloadavg()[0]:.2f} over the last minute, before the start"
+        if hasattr(os, "getloadavg")
+        else "",
+        "images": "Fashion-MNIST" if setup.data else "made from the tests' recipe",
+        "memory": "glibc keeps what is freed, for every worker; not where memory or a start is measured",
+        "rounds": f"{setup.rounds} of about {setup.seconds:g} s, in turn; medians, ± half the range",
+    }
+
+
+def facts(given: Mapping[str, str]) -> str:
+    """A list of names and values."""
+    return "\n".join(f"- {name}: {value}" for name, value in given.items() if value)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that reads well as plain text too.
+
+    >>> print(markdown(["a", "b"], [["one", "2"]]))
+    | a   | b   |
+    | --- | --- |
+    | one | 2   |
+    """
+    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def figures(results: Sequence[Result]) -> str:
+    """The main table."""
+    rows = [
+        [
+            result.title,
+            result.ours,
+            "; ".join(result.others),
+            "" if result.ratio is None else f"{result.ratio:.2f}",
+            result.bar,
+            result.verdict,
+        ]
+        for result in results
+    ]
+    return markdown(["figure", "cnnlite", "others", "ratio", "bar", "verdict"], rows)
+
+
+def layers(results: Sequence[LayerResult]) -> str:
+    """One line a layer and pass, in GFLOP/s."""
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    peak = peak_rate(results)
+    rows = [
+        [
+            result.layer,
+            result.which,
+            number(result.rate(result.ours), ".0f") or result.ours.missing,
+            number(result.rate(result.torch), ".0f") or result.torch.missing,
+            result.torch.note,
+            number(result.ratio, ".2f"),
+            number(result.share(peak), ".2f"),
+        ]
+        for result in results
+    ]
+    header = [
+        "layer",
+        "pass",
+        "cnnlite GFLOP/s",
+        "PyTorch GFLOP/s",
+        "PyTorch's way",
+        "ratio",
+        "share of peak",
+    ]
+    return markdown(header, rows)
