@@ -12,6 +12,25 @@ from peers.driver import PEERS, Setup, Worker, WorkerError
 from peers.layer_rows import LayerResult, peak_rate
 from peers.rows import Result
 
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+RESULTS_HEAD = """# Results
+
+Written by `python bench/compare_peers.py --readme`. ratio: how many times as good as the best of the others, or the figure itself where
+there is nothing to compare with; a verdict compares it with the bar that the project has set itself."""
+
+
+def write_into(page: Path, text: str) -> None:
+    """Replaces what stands between the marks in a page.
+
+    Raises:
+        ValueError: a page without the marks.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{page}: expected the marks {BEGIN} and {END}.")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
 
 def processor() -> str:
     """The processor's name, as the system tells it."""

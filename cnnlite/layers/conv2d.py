@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cnnlite import initializers, regularizers
 from cnnlite.engine.stages import ConvStage, Stage
-from cnnlite.layers.activation import activation_stage, get_activation
-from cnnlite.layers.layer import Layer, Shape, check_rank, positive_int
+from cnnlite.layers.layer import Shape, check_rank, positive_int
+from cnnlite.layers.weighted import Weighted
 from cnnlite_kernels.window import Window2D
 
 
-class Conv2D(Layer):
+class Conv2D(Weighted):
     """y[oh, ow, co] = activation(bias[co] + sum over kh, kw, ci of x[oh * sh + kh * dh, ow * sw + kw * dw, ci] * kernel[kh, kw, ci, co])
 
     This is cross-correlation, as in Keras and PyTorch: the kernel is not flipped.
@@ -24,7 +23,7 @@ class Conv2D(Layer):
         groups: channels are cut into so many groups that do not see each other.
         activation: None, "relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects.
+        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects, by keyword.
 
     Input shape: (h, w, channels). Output shape: (oh, ow, filters).
 
@@ -47,13 +46,9 @@ class Conv2D(Layer):
         groups: int = 1,
         activation: str | None = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activation, use_bias, **kwargs)
         if data_format not in (None, "channels_last"):
             raise ValueError(f'{self.name}: expected data_format "channels_last", got {data_format!r}.')
         self.filters = positive_int(filters, "filters", self.name)
@@ -61,12 +56,6 @@ class Conv2D(Layer):
         self.window = Window2D.of(kernel_size, strides, dilation_rate, padding, op=self.name)
         if self.filters % self.groups:
             raise ValueError(f"{self.name}: expected filters to be a multiple of groups, got {self.filters} and {self.groups}.")
-        self.activation = get_activation(activation, self.name)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         check_rank(input_shape, 3, self.name, "(h, w, channels)")
@@ -77,17 +66,14 @@ class Conv2D(Layer):
 
     def declare(self, input_shape: Shape) -> None:
         shape = (*self.window.kernel, input_shape[-1] // self.groups, self.filters)
-        self.kernel = self.add_parameter("kernel", shape, self.kernel_initializer, self.kernel_regularizer)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_parameter("bias", (self.filters,), self.bias_initializer, self.bias_regularizer)
+        self.declare_weights(shape)
 
     def stages(self) -> list[Stage]:
         assert self.input_shape is not None and self.output_shape is not None
         h, w, c = self.input_shape
         oh, ow, filters = self.output_shape
         conv = ConvStage((h, w, c), (oh, ow, filters), self.window, self.groups, self.kernel, self.bias)
-        return [conv, *activation_stage(self.activation, self.output_shape)]
+        return [conv, *self.activation_stages()]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -97,11 +83,5 @@ class Conv2D(Layer):
             "padding": self.window.padding,
             "dilation_rate": list(self.window.dilation),
             "groups": self.groups,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
             **super().get_config(),
         }

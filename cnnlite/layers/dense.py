@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnlite import initializers, regularizers
 from cnnlite.engine.stages import ConvStage, Stage, image_shape
-from cnnlite.layers.activation import activation_stage, get_activation
-from cnnlite.layers.layer import Layer, Shape, positive_int
+from cnnlite.layers.layer import Shape, positive_int
+from cnnlite.layers.weighted import Weighted
 from cnnlite_kernels.window import Window2D
 
 
-class Dense(Layer):
+class Dense(Weighted):
     """y = activation(x @ kernel + bias) over the last axis.
 
     Args:
         units: size of the output.
         activation: None, "relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects.
+        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects, by keyword.
 
     Input shape: (..., features). Output shape: (..., units).
 
@@ -35,45 +34,26 @@ class Dense(Layer):
         units: int,
         activation: str | None = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activation, use_bias, **kwargs)
         self.units = positive_int(units, "units", self.name)
-        self.activation = get_activation(activation, self.name)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
     def declare(self, input_shape: Shape) -> None:
         shape = (input_shape[-1], self.units)
-        self.kernel = self.add_parameter("kernel", shape, self.kernel_initializer, self.kernel_regularizer)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_parameter("bias", (self.units,), self.bias_initializer, self.bias_regularizer)
+        self.declare_weights(shape)
 
     def stages(self) -> list[Stage]:
         assert self.input_shape is not None and self.output_shape is not None
         shapes = image_shape(self.input_shape), image_shape(self.output_shape)
         dense = ConvStage(*shapes, Window2D.of(1), 1, self.kernel, self.bias)
-        return [dense, *activation_stage(self.activation, self.output_shape)]
+        return [dense, *self.activation_stages()]
 
     def get_config(self) -> dict[str, Any]:
         return {
             "units": self.units,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
             **super().get_config(),
         }

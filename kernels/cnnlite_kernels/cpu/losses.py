@@ -77,7 +77,8 @@ def elementwise(item, kind):
 
     SQUARED: (y - t)^2. BINARY: -(t log y + (1 - t) log(1 - y)) with y kept within `smallest` of 0 and 1.
     BINARY_LOGITS: the same of sigmoid(y): max(y, 0) - y t + log(1 + e^-|y|).
-    correct (n,): with c = 1 whether y is on the target's side of a half (of 0 for logits), else whether the largest are the same.
+    correct (n,): with c = 1 whether y is on the target's side of a half (for logits too, as Keras counts), else whether the largest
+    are the same.
     """
 
     def body(bases, d):
@@ -88,7 +89,6 @@ def elementwise(item, kind):
         number = weights.dtype.type
         zero, one, half = number(0), number(1), number(0.5)
         low = number(d.smallest)
-        threshold = zero if kind == BINARY_LOGITS else half
         for i in range(d.n):
             y, grad = array_at(ys + i * d.c * item, d.c, item), array_at(gs + i * d.c * item, d.c * d.with_grad, item)
             t = array_at(ts + i * d.c * item, d.c, item)
@@ -112,6 +112,6 @@ def elementwise(item, kind):
                 if d.with_grad:
                     grad[c] = scale * slope
             losses[i] = weights[i] * loss / number(d.c)
-            correct[i] = (y[0] > threshold) == (t[0] > half) if d.c == 1 else best == label
+            correct[i] = (y[0] > half) == (t[0] > half) if d.c == 1 else best == label
 
     return body
