@@ -6,7 +6,17 @@ The modules are layers, models, losses, optimizers, metrics, callbacks, initiali
 are in the package cnnlite_kernels. Importing compiles nothing and imports no Numba.
 """
 
-from cnnlite import callbacks, datasets, initializers, layers, losses, metrics, models, optimizers, regularizers
+from cnnlite import (
+    callbacks,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+)
 from cnnlite.seeds import set_random_seed
 
 __version__ = "0.1.0"

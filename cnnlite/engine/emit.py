@@ -89,7 +89,9 @@ def _room(plan: Plan, n: int, shape: Shape, halo=NO_HALO) -> Images:
     return images._replace(start=plan.scratch(images.size * plan.item))
 
 
-def forward(plan: Plan, stages: Sequence[Stage], x: Images, run: Run, *, keep: bool, out: Pointer | None = None) -> list[Kept]:
+def forward(
+    plan: Plan, stages: Sequence[Stage], x: Images, run: Run, *, keep: bool, out: Pointer | None = None
+) -> list[Kept]:
     """Emits all stages on the images x.
 
     Args:
@@ -130,7 +132,9 @@ def _two_rooms(plan: Plan, stages: Sequence[Stage], n: int) -> list[Pointer]:
     return [plan.scratch(size) for size in sizes]
 
 
-def _stage_forward(plan: Plan, stage: Stage, x: Images, y: Images, index: Pointer, run: Run, number: int) -> None:
+def _stage_forward(
+    plan: Plan, stage: Stage, x: Images, y: Images, index: Pointer, run: Run, number: int
+) -> None:
     if isinstance(stage, ConvStage):
         packed = run.packed[number]
         assert packed is not None
@@ -202,7 +206,11 @@ def backward(
             x = with_halo(plan, x, conv_of(stage).halo)
         grad_x = None
         if needed[number]:
-            grad_x = _reshaped(grad_input, stage.in_shape) if number == 0 and grad_input else _room(plan, x.n, stage.in_shape, x.halo)
+            grad_x = (
+                _reshaped(grad_input, stage.in_shape)
+                if number == 0 and grad_input
+                else _room(plan, x.n, stage.in_shape, x.halo)
+            )
         _stage_backward(plan, stage, number, x, y, index, grad, grad_x, run, to)
         grad = grad_x
 
@@ -220,7 +228,9 @@ def _stage_backward(
     elif isinstance(stage, ActivationStage):
         activations.add_grad(plan, stage.activation, y, grad, grad_x)
     elif isinstance(stage, DropoutStage):
-        dropout.add_dropout(plan, grad, grad_x, stage.rate, run.key, stage.stream, Pointer(Base.PART, 0), run.first)
+        dropout.add_dropout(
+            plan, grad, grad_x, stage.rate, run.key, stage.stream, Pointer(Base.PART, 0), run.first
+        )
 
 
 def _conv_backward(

@@ -50,7 +50,10 @@ class Network:
 
     def _packing(self, stages: Sequence[Stage], flipped: Sequence[bool] | None) -> Packing:
         """Packed weights, shared by all programs with the same stages."""
-        key = (tuple(id(getattr(stage, "kernel", None)) for stage in stages), None if flipped is None else tuple(flipped))
+        key = (
+            tuple(id(getattr(stage, "kernel", None)) for stage in stages),
+            None if flipped is None else tuple(flipped),
+        )
         with self.exclusive:
             if key not in self._packings:
                 self._packings[key] = Packing(stages, flipped, self._dtype)
@@ -102,7 +105,9 @@ class Network:
 
         return self._program("train", (n, loss, id(optimizer), id(layout), scale), make)
 
-    def passes(self, n: int, training: bool, keep: Sequence[str], trained: Sequence[Any]) -> tuple[Passes, dict[str, int]]:
+    def passes(
+        self, n: int, training: bool, keep: Sequence[str], trained: Sequence[Any]
+    ) -> tuple[Passes, dict[str, int]]:
         """Forward and backward passes that give the outputs of the layers named in `keep`; their stages' numbers by name."""
         stages = self.stages(keep, training)
         numbers = {name: number for number, stage in enumerate(stages) for name in stage.names}

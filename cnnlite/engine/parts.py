@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 IMAGES = 8  # of a part: enough for full tiles, few enough that its activations stay in L2
 AT_ONCE = 12  # images that go through the network together, at most
@@ -39,4 +40,4 @@ def even(n: int, parts: int) -> list[tuple[int, int]]:
     bounds = [0]
     for part in range(parts):
         bounds.append(bounds[-1] + size + (part < more))
-    return list(zip(bounds, bounds[1:], strict=False))
+    return list(pairwise(bounds))

@@ -46,7 +46,9 @@ class Passes:
         self._run = Run(packing.packed, training, pointer_to(key))
         self._sample = math.prod(stages[0].in_shape)
         self.x = aligned_zeros(n * self._sample, dtype)
-        self.outputs = {number: aligned_zeros(n * math.prod(stages[number].out_shape), dtype) for number in numbers}
+        self.outputs = {
+            number: aligned_zeros(n * math.prod(stages[number].out_shape), dtype) for number in numbers
+        }
         self._firsts = np.array([first for first, _ in self._bounds], np.int64)
         self._kept: dict[int, list[Kept]] = {}
         plans: dict[int, Plan] = {}
@@ -110,7 +112,9 @@ class Passes:
         item = self._dtype.itemsize
         samples = {number: math.prod(self._stages[number].out_shape) for number in numbers}
         given = {number: aligned_zeros(self._n * samples[number], self._dtype) for number in numbers}
-        sums = aligned_zeros(len(self._bounds) * self._layout.size, self._dtype).reshape(len(self._bounds), -1)
+        sums = aligned_zeros(len(self._bounds) * self._layout.size, self._dtype).reshape(
+            len(self._bounds), -1
+        )
         grad_x = aligned_zeros(self._n * self._sample, self._dtype)
         parts = []
         for part, (first, stop) in enumerate(self._bounds):

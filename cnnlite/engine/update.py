@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,7 +26,9 @@ class Piece(NamedTuple):
     grads: Pointer
     place: int
     size: int
-    overlaps: list[tuple[Parameter, int, int]]  # (parameter, first, count), first counted from the piece's beginning
+    overlaps: list[
+        tuple[Parameter, int, int]
+    ]  # (parameter, first, count), first counted from the piece's beginning
 
 
 class Update:
@@ -39,8 +42,12 @@ class Update:
     def __init__(self, optimizer: Optimizer, layout: Layout, parts: np.ndarray | None) -> None:
         self._optimizer, self._layout = optimizer, layout
         self._parts = parts
-        self._item = optimizer.state[0].itemsize if optimizer.state else layout.ranges[0].store.values.itemsize
-        self._total = np.zeros(layout.size, layout.ranges[0].store.values.dtype) if parts is not None else None
+        self._item = (
+            optimizer.state[0].itemsize if optimizer.state else layout.ranges[0].store.values.itemsize
+        )
+        self._total = (
+            np.zeros(layout.size, layout.ranges[0].store.values.dtype) if parts is not None else None
+        )
         self._pieces = self._cut()
         self._squares = np.zeros(len(self._pieces), np.float64)
         self.segments = self._segments()
@@ -60,12 +67,14 @@ class Update:
         size = max(SMALLEST, -(-self._layout.size // PIECES // 16) * 16)
         pieces = []
         for r in self._layout.ranges:
-            inside = [p for p in self._layout.parameters if r.place <= self._layout.place(p) < r.place + r.size]
+            inside = [
+                p for p in self._layout.parameters if r.place <= self._layout.place(p) < r.place + r.size
+            ]
             cuts = set(range(0, r.size, size)) | {r.size}
             if self._optimizer.clipnorm is not None:  # a norm is one parameter's: so is a piece
                 cuts = {self._layout.place(p) - r.place for p in inside} | {r.size}
             bounds = sorted(cuts)
-            for first, stop in zip(bounds, bounds[1:], strict=False):
+            for first, stop in pairwise(bounds):
                 place = r.place + first
                 overlaps = []
                 for p in inside:
@@ -97,7 +106,13 @@ class Update:
                 plan = Plan(self._item)
                 self._clip_norm(plan, piece, number)
             elif optimizer.clipvalue is not None:
-                plan.add(gradients.clip_values, self._item, grads=piece.grads, count=piece.size, limit=optimizer.clipvalue)
+                plan.add(
+                    gradients.clip_values,
+                    self._item,
+                    grads=piece.grads,
+                    count=piece.size,
+                    limit=optimizer.clipvalue,
+                )
             self._step(plan, piece)
             second.append(Part(plan))
         return [first, second] if norms else [second]
@@ -131,7 +146,10 @@ class Update:
 
     def _step(self, plan: Plan, piece: Piece) -> None:
         name, integers = self._optimizer.kernel()
-        slots = {f"slot_{i}": pointer_to(slot) + piece.place * self._item for i, slot in enumerate(self._optimizer.state)}
+        slots = {
+            f"slot_{i}": pointer_to(slot) + piece.place * self._item
+            for i, slot in enumerate(self._optimizer.state)
+        }
         plan.add(
             getattr(optimizers, name), self._item, *integers,
             parameters=piece.values, grads=piece.grads, count=piece.size, settings=pointer_to(self._optimizer.settings), **slots,

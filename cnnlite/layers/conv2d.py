@@ -12,7 +12,9 @@ from cnnlite_kernels.window import Window2D
 
 
 class Conv2D(Weighted):
-    """y[oh, ow, co] = activation(bias[co] + sum over kh, kw, ci of x[oh * sh + kh * dh, ow * sw + kw * dw, ci] * kernel[kh, kw, ci, co])
+    """A convolution over images:
+
+        y[oh, ow, co] = activation(bias[co] + sum over kh, kw, ci of x[oh * sh + kh * dh, ow * sw + kw * dw, ci] * w[kh, kw, ci, co])
 
     This is cross-correlation, as in Keras and PyTorch: the kernel is not flipped.
 
@@ -55,13 +57,17 @@ class Conv2D(Weighted):
         self.groups = positive_int(groups, "groups", self.name)
         self.window = Window2D.of(kernel_size, strides, dilation_rate, padding, op=self.name)
         if self.filters % self.groups:
-            raise ValueError(f"{self.name}: expected filters to be a multiple of groups, got {self.filters} and {self.groups}.")
+            raise ValueError(
+                f"{self.name}: expected filters to be a multiple of groups, got {self.filters} and {self.groups}."
+            )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         check_rank(input_shape, 3, self.name, "(h, w, channels)")
         h, w, channels = input_shape
         if channels % self.groups:
-            raise ValueError(f"{self.name}: expected channels to be a multiple of groups {self.groups}, got {channels}.")
+            raise ValueError(
+                f"{self.name}: expected channels to be a multiple of groups {self.groups}, got {channels}."
+            )
         return (*self.window.output_size(h, w, op=self.name), self.filters)
 
     def declare(self, input_shape: Shape) -> None:

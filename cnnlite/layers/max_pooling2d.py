@@ -39,7 +39,9 @@ class MaxPooling2D(Layer):
         super().__init__(**kwargs)
         if data_format not in (None, "channels_last"):
             raise ValueError(f'{self.name}: expected data_format "channels_last", got {data_format!r}.')
-        self.window = Window2D.of(pool_size, pool_size if strides is None else strides, 1, padding, op=self.name)
+        self.window = Window2D.of(
+            pool_size, pool_size if strides is None else strides, 1, padding, op=self.name
+        )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         check_rank(input_shape, 3, self.name, "(h, w, channels)")

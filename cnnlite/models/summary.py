@@ -16,7 +16,8 @@ def summary(model: Stack, write: Callable[[str], object] = print) -> None:
     model.build()
     rows = [
         (
-            f"{layer.name} ({type(layer).__name__})" + ("" if layer.trainable or not layer.parameters else ", frozen"),
+            f"{layer.name} ({type(layer).__name__})"
+            + ("" if layer.trainable or not layer.parameters else ", frozen"),
             str((None, *layer.output_shape)),  # type: ignore[misc]
             f"{layer.count_params():,}",
         )
@@ -37,7 +38,9 @@ def summary(model: Stack, write: Callable[[str], object] = print) -> None:
         write(line)
     write(f"Total params: {total:,} ({_bytes(total * model.dtype.itemsize)})")
     write(f"Trainable params: {trainable:,} ({_bytes(trainable * model.dtype.itemsize)})")
-    write(f"Non-trainable params: {total - trainable:,} ({_bytes((total - trainable) * model.dtype.itemsize)})")
+    write(
+        f"Non-trainable params: {total - trainable:,} ({_bytes((total - trainable) * model.dtype.itemsize)})"
+    )
 
 
 def _bytes(count: float) -> str:

@@ -24,11 +24,18 @@ class Adam(Optimizer):
     slots = ("m", "v")
 
     def __init__(
-        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, **kwargs: Any
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, **kwargs)
         if not (0 <= beta_1 < 1 and 0 <= beta_2 < 1):
-            raise ValueError(f"{self.name}: expected beta_1 and beta_2 from 0 up to 1, got {beta_1!r} and {beta_2!r}.")
+            raise ValueError(
+                f"{self.name}: expected beta_1 and beta_2 from 0 up to 1, got {beta_1!r} and {beta_2!r}."
+            )
         self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
         self.fill(beta_1=self.beta_1, beta_2=self.beta_2, epsilon=self.epsilon)
 

@@ -26,8 +26,15 @@ class RMSprop(Optimizer):
     ) -> None:  # fmt: skip
         super().__init__(learning_rate, **kwargs)
         if not (0 <= rho < 1 and 0 <= momentum <= 1):
-            raise ValueError(f"{self.name}: expected rho and momentum from 0 to 1, got {rho!r} and {momentum!r}.")
-        self.rho, self.momentum, self.epsilon, self.centered = float(rho), float(momentum), float(epsilon), bool(centered)
+            raise ValueError(
+                f"{self.name}: expected rho and momentum from 0 to 1, got {rho!r} and {momentum!r}."
+            )
+        self.rho, self.momentum, self.epsilon, self.centered = (
+            float(rho),
+            float(momentum),
+            float(epsilon),
+            bool(centered),
+        )
         self.slots = ("v", "momentum", "mean")
         self.fill(rho=self.rho, momentum=self.momentum, epsilon=self.epsilon)
 

@@ -90,8 +90,12 @@ def backward(item, kind):
             for h in range(d.h):
                 for w in range(d.w):
                     y = array_at(ys + (n * d.y_image + h * d.y_row + w * d.c) * item, d.c, item)
-                    grad_y = array_at(gys + (n * d.grad_y_image + h * d.grad_y_row + w * d.c) * item, d.c, item)
-                    grad_x = array_at(gxs + (n * d.grad_x_image + h * d.grad_x_row + w * d.c) * item, d.c, item)
+                    grad_y = array_at(
+                        gys + (n * d.grad_y_image + h * d.grad_y_row + w * d.c) * item, d.c, item
+                    )
+                    grad_x = array_at(
+                        gxs + (n * d.grad_x_image + h * d.grad_x_row + w * d.c) * item, d.c, item
+                    )
                     zero = y.dtype.type(0)
                     one = y.dtype.type(1)
                     if kind == RELU:
@@ -137,7 +141,25 @@ def add_to(item):
 
 UNPOOL = np.dtype(
     [(name, POINTER) for name in ("grad_y", "index", "grad_x", "grad_b")]
-    + [(name, np.int64) for name in ("n", "h", "w", "c", "y_row", "y_image", "index_row", "index_image", "x_row", "x_image", "ph", "pw", "with_bias", "accumulate")]
+    + [
+        (name, np.int64)
+        for name in (
+            "n",
+            "h",
+            "w",
+            "c",
+            "y_row",
+            "y_image",
+            "index_row",
+            "index_image",
+            "x_row",
+            "x_image",
+            "ph",
+            "pw",
+            "with_bias",
+            "accumulate",
+        )
+    ]
 )
 
 
@@ -177,24 +199,34 @@ def unpool(item):
 
 
 def _images(**named: Images) -> dict[str, int]:
-    return {f"{name}_{part}": getattr(images, part) for name, images in named.items() for part in ("row", "image")}
+    return {
+        f"{name}_{part}": getattr(images, part) for name, images in named.items() for part in ("row", "image")
+    }
 
 
 def add_forward(plan: Plan, activation: str | None, x: Images, y: Images) -> None:
     """Emits y = activation(x)."""
     plan.add(
         forward, plan.item, KINDS[activation],
-        x=x.start + x.origin * plan.item, y=y.start + y.origin * plan.item,
+        x=x.first(plan.item), y=y.first(plan.item),
         n=x.n, h=x.h, w=x.w, c=x.c, **_images(x=x, y=y),
     )  # fmt: skip
 
 
-def add_grad(plan: Plan, activation: str | None, y: Images, grad_y: Images, grad_x: Images, grad_b: Pointer = NOWHERE, accumulate: bool = False) -> None:
+def add_grad(
+    plan: Plan,
+    activation: str | None,
+    y: Images,
+    grad_y: Images,
+    grad_x: Images,
+    grad_b: Pointer = NOWHERE,
+    accumulate: bool = False,
+) -> None:
     """Emits grad_x = grad_y * activation', and the bias's gradient if a place for it is given."""
     plan.add(
         backward, plan.item, KINDS[activation],
-        y=y.start + y.origin * plan.item, grad_y=grad_y.start + grad_y.origin * plan.item,
-        grad_x=grad_x.start + grad_x.origin * plan.item, grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
+        y=y.first(plan.item), grad_y=grad_y.first(plan.item),
+        grad_x=grad_x.first(plan.item), grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
         n=y.n, h=y.h, w=y.w, c=y.c, **_images(y=y, grad_y=grad_y, grad_x=grad_x),
     )  # fmt: skip
 
@@ -203,19 +235,25 @@ def add_sum(plan: Plan, x: Images, y: Images) -> None:
     """Emits y += x."""
     plan.add(
         add_to, plan.item,
-        x=x.start + x.origin * plan.item, y=y.start + y.origin * plan.item, n=x.n, h=x.h, w=x.w, c=x.c, **_images(x=x, y=y),
+        x=x.first(plan.item), y=y.first(plan.item), n=x.n, h=x.h, w=x.w, c=x.c, **_images(x=x, y=y),
     )  # fmt: skip
 
 
 def add_unpool(
-    plan: Plan, grad_y: Images, index: Pointer, y: Images, grad_x: Images, pool: tuple[int, int], grad_b: Pointer = NOWHERE,
+    plan: Plan,
+    grad_y: Images,
+    index: Pointer,
+    y: Images,
+    grad_x: Images,
+    pool: tuple[int, int],
+    grad_b: Pointer = NOWHERE,
     accumulate: bool = False,
 ) -> None:
-    """Emits the gradient of relu and pooling side by side, from the index that conv2d.add_forward wrote, which lies as its output y does."""
+    """Emits the gradient of relu and pooling side by side, from the index that conv2d.add_forward wrote, which lies as y does."""
     plan.add(
         unpool, plan.item,
-        grad_y=grad_y.start + grad_y.origin * plan.item, index=index + y.origin,
-        grad_x=grad_x.start + grad_x.origin * plan.item, grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
+        grad_y=grad_y.first(plan.item), index=index + y.origin,
+        grad_x=grad_x.first(plan.item), grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
         n=grad_y.n, h=grad_y.h, w=grad_y.w, c=grad_y.c, ph=pool[0], pw=pool[1],
         **_images(y=grad_y, index=y, x=grad_x),
     )  # fmt: skip

@@ -14,7 +14,10 @@ from cnnlite_kernels.random import M0, M1, ROUNDS, W0, W1, keep_threshold
 
 DROPOUT = np.dtype(
     [("x", POINTER), ("y", POINTER), ("key", POINTER), ("first", POINTER)]
-    + [(name, np.int64) for name in ("n", "h", "row", "x_row", "x_image", "y_row", "y_image", "threshold", "stream", "offset")]
+    + [
+        (name, np.int64)
+        for name in ("n", "h", "row", "x_row", "x_image", "y_row", "y_image", "threshold", "stream", "offset")
+    ]
     + [("scale", np.float64)]
 )
 LOW = np.uint64(0xFFFFFFFF)
@@ -45,7 +48,9 @@ def apply(item):
 
     def body(bases, d):
         d = carray(d, 1)[0]
-        key = array_at(address(bases, d.key), 1, INT64)[0] + d.stream * np.int64(0x9E3779B97F4A7C15 - (1 << 64))
+        key = array_at(address(bases, d.key), 1, INT64)[0] + d.stream * np.int64(
+            0x9E3779B97F4A7C15 - (1 << 64)
+        )
         number = array_at(address(bases, d.first), 1, INT64)[0] + d.offset
         xs, ys = address(bases, d.x), address(bases, d.y)
         threshold = np.uint64(d.threshold)
@@ -71,7 +76,7 @@ def add_dropout(
     """Emits y = dropout(x); the same call with gradients is its backward pass. y may be x."""
     plan.add(
         apply, plan.item,
-        x=x.start + x.origin * plan.item, y=y.start + y.origin * plan.item, key=key, first=first, offset=offset,
+        x=x.first(plan.item), y=y.first(plan.item), key=key, first=first, offset=offset,
         n=x.n, h=x.h, row=x.w * x.c, x_row=x.row, x_image=x.image, y_row=y.row, y_image=y.image,
         threshold=keep_threshold(rate), stream=stream, scale=1 / (1 - rate),
     )  # fmt: skip

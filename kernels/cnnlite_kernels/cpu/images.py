@@ -47,13 +47,21 @@ class Images(NamedTuple):
         """The first real pixel's first number."""
         return self.halo[0][0] * self.row + self.halo[1][0] * self.c
 
+    def first(self, item: int) -> Pointer:
+        """Where the first real pixel is, for numbers of `item` bytes."""
+        return self.start + self.origin * item
+
     def pixels(self, rows, columns) -> np.ndarray:
         """Offsets of the pixels at (rows, columns) of the first image; negative ones reach into the halo."""
         return self.origin + np.asarray(rows) * self.row + np.asarray(columns) * self.c
 
     def covers(self, halo: tuple[Pair, Pair]) -> bool:
         """Whether the halo is at least as wide as another on every side."""
-        return all(have >= want for mine, other in zip(self.halo, halo, strict=True) for have, want in zip(mine, other, strict=True))
+        return all(
+            have >= want
+            for mine, other in zip(self.halo, halo, strict=True)
+            for have, want in zip(mine, other, strict=True)
+        )
 
 
 def widest(*halos: tuple[Pair, Pair]) -> tuple[Pair, Pair]:
@@ -146,7 +154,7 @@ def with_halo(plan, x: Images, halo: tuple[Pair, Pair], start: Pointer | None = 
     plan.add(
         copy_with_halo,
         plan.item,
-        x=x.start + x.origin * plan.item, y=y.start, n=x.n, h=x.h, row=x.w * x.c, x_row=x.row, x_image=x.image,
+        x=x.first(plan.item), y=y.start, n=x.n, h=x.h, row=x.w * x.c, x_row=x.row, x_image=x.image,
         **_margins(y),
     )  # fmt: skip
     return y

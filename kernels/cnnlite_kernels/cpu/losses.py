@@ -13,7 +13,7 @@ from numba import carray
 
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import INT32, POINTER, address, array_at
-from cnnlite_kernels.settings import BINARY, BINARY_LOGITS, SQUARED
+from cnnlite_kernels.settings import BINARY, SQUARED
 
 LOSS = np.dtype(
     [(name, POINTER) for name in ("logits", "labels", "targets", "weights", "losses", "correct", "grad")]
@@ -35,7 +35,10 @@ def softmax_cross_entropy(item, sparse):
         zs, gs = address(bases, d.logits), address(bases, d.grad)
         labels = array_at(address(bases, d.labels), d.n, INT32)
         weights = array_at(address(bases, d.weights), d.n, item)
-        losses, correct = array_at(address(bases, d.losses), d.n, item), array_at(address(bases, d.correct), d.n, item)
+        losses, correct = (
+            array_at(address(bases, d.losses), d.n, item),
+            array_at(address(bases, d.correct), d.n, item),
+        )
         for i in range(d.n):
             z, grad = array_at(zs + i * d.c * item, d.c, item), array_at(gs + i * d.c * item, d.c, item)
             t = array_at(address(bases, d.targets) + i * d.c * item, d.c * (1 - sparse), item)
@@ -85,12 +88,18 @@ def elementwise(item, kind):
         d = carray(d, 1)[0]
         ys, gs, ts = address(bases, d.logits), address(bases, d.grad), address(bases, d.targets)
         weights = array_at(address(bases, d.weights), d.n, item)
-        losses, correct = array_at(address(bases, d.losses), d.n, item), array_at(address(bases, d.correct), d.n, item)
+        losses, correct = (
+            array_at(address(bases, d.losses), d.n, item),
+            array_at(address(bases, d.correct), d.n, item),
+        )
         number = weights.dtype.type
         zero, one, half = number(0), number(1), number(0.5)
         low = number(d.smallest)
         for i in range(d.n):
-            y, grad = array_at(ys + i * d.c * item, d.c, item), array_at(gs + i * d.c * item, d.c * d.with_grad, item)
+            y, grad = (
+                array_at(ys + i * d.c * item, d.c, item),
+                array_at(gs + i * d.c * item, d.c * d.with_grad, item),
+            )
             t = array_at(ts + i * d.c * item, d.c, item)
             scale = weights[i] * number(d.scale) / number(d.c)
             loss, best, label = zero, 0, 0

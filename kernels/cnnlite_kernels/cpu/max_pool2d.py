@@ -51,7 +51,9 @@ def forward(item):
                             column = ow * d.sw + kw * d.dw - d.left
                             if column < 0 or column >= d.w:
                                 continue
-                            x = array_at(xs + (n * d.x_image + row * d.x_row + column * d.c) * item, d.c, item)
+                            x = array_at(
+                                xs + (n * d.x_image + row * d.x_row + column * d.c) * item, d.c, item
+                            )
                             tap = np.int32(kh * d.kw + kw)
                             if first:
                                 y[:] = x
@@ -111,11 +113,19 @@ def _fields(window: Window2D, x: Images, y: Images) -> dict[str, int]:
 
 def add_forward(plan: Plan, window: Window2D, x: Images, y: Images, index: Pointer = NOWHERE) -> None:
     """Emits y = max pooling of x; with `index`, an int32 array of y's size without halo, the place of each maximum."""
-    start, end = x.start + x.origin * plan.item, y.start + y.origin * plan.item
-    plan.add(forward, plan.item, x=start, y=end, index=index, with_index=int(index != NOWHERE), **_fields(window, x, y))
+    start, end = x.first(plan.item), y.first(plan.item)
+    plan.add(
+        forward,
+        plan.item,
+        x=start,
+        y=end,
+        index=index,
+        with_index=int(index != NOWHERE),
+        **_fields(window, x, y),
+    )
 
 
 def add_grad(plan: Plan, window: Window2D, grad_y: Images, index: Pointer, grad_x: Images) -> None:
     """Emits the gradient with respect to x, from the places that the forward pass wrote to `index`."""
-    start, end = grad_y.start + grad_y.origin * plan.item, grad_x.start + grad_x.origin * plan.item
+    start, end = grad_y.first(plan.item), grad_x.first(plan.item)
     plan.add(backward, plan.item, grad_y=start, grad_x=end, index=index, **_fields(window, grad_x, grad_y))

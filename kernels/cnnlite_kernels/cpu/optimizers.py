@@ -12,7 +12,8 @@ from cnnlite_kernels.cpu.memory import POINTER, address, array_at
 from cnnlite_kernels.settings import OPTIMIZER
 
 UPDATE = np.dtype(
-    [(name, POINTER) for name in ("parameters", "grads", "slot_0", "slot_1", "slot_2", "settings")] + [("count", np.int64)]
+    [(name, POINTER) for name in ("parameters", "grads", "slot_0", "slot_1", "slot_2", "settings")]
+    + [("count", np.int64)]
 )
 _FIELDS = {name: i for i, name in enumerate(OPTIMIZER)}
 RATE, MOMENTUM, NESTEROV = _FIELDS["rate"], _FIELDS["momentum"], _FIELDS["nesterov"]
@@ -30,7 +31,10 @@ def sgd(item, momentum):
 
     def body(bases, d):
         d = carray(d, 1)[0]
-        p, g = array_at(address(bases, d.parameters), d.count, item), array_at(address(bases, d.grads), d.count, item)
+        p, g = (
+            array_at(address(bases, d.parameters), d.count, item),
+            array_at(address(bases, d.grads), d.count, item),
+        )
         settings = array_at(address(bases, d.settings), COUNT, 8)
         number = p.dtype.type
         rate, m = number(settings[RATE]), number(settings[MOMENTUM])
@@ -58,8 +62,14 @@ def adam(item):
 
     def body(bases, d):
         d = carray(d, 1)[0]
-        p, g = array_at(address(bases, d.parameters), d.count, item), array_at(address(bases, d.grads), d.count, item)
-        m, v = array_at(address(bases, d.slot_0), d.count, item), array_at(address(bases, d.slot_1), d.count, item)
+        p, g = (
+            array_at(address(bases, d.parameters), d.count, item),
+            array_at(address(bases, d.grads), d.count, item),
+        )
+        m, v = (
+            array_at(address(bases, d.slot_0), d.count, item),
+            array_at(address(bases, d.slot_1), d.count, item),
+        )
         settings = array_at(address(bases, d.settings), COUNT, 8)
         number = p.dtype.type
         b1, b2, t = settings[BETA_1], settings[BETA_2], settings[STEPS]
@@ -83,7 +93,10 @@ def rmsprop(item, momentum, centered):
 
     def body(bases, d):
         d = carray(d, 1)[0]
-        p, g = array_at(address(bases, d.parameters), d.count, item), array_at(address(bases, d.grads), d.count, item)
+        p, g = (
+            array_at(address(bases, d.parameters), d.count, item),
+            array_at(address(bases, d.grads), d.count, item),
+        )
         v = array_at(address(bases, d.slot_0), d.count, item)
         u = array_at(address(bases, d.slot_1), d.count * momentum, item)
         mean = array_at(address(bases, d.slot_2), d.count * centered, item)

@@ -29,12 +29,17 @@ from cnnlite_kernels.cpu.pack import copy
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.tile import INT, Vectors
 
-MOST = {32: 24, 16: 10}  # vectors of taps in registers, by the number of registers: some are left for x and the gradient
+MOST = {
+    32: 24,
+    16: 10,
+}  # vectors of taps in registers, by the number of registers: some are left for x and the gradient
 FEWEST = 4  # vectors of taps below which the list's own cost is more than what it saves
 
 
 @intrinsic(prefer_literal=True)
-def follow_list(typing, places, gradients, count, x, x_row, w, w_row, tail_lanes, ROWS, VECTORS, LANES, ITEM, TAIL, INTO_X):
+def follow_list(
+    typing, places, gradients, count, x, x_row, w, w_row, tail_lanes, ROWS, VECTORS, LANES, ITEM, TAIL, INTO_X
+):
     """One list of one output channel. Addresses are int64; rows are numbers apart.
 
     places: int32 (count,), offsets in x; gradients (count,); x: taps of ROWS rows x_row apart from each place; w: ROWS rows of
@@ -121,7 +126,9 @@ def backward(rows, vectors, lanes, item, tail):
                 for w in range(d.w_columns):
                     at = address(bases, d.grad_y) + (n * d.y_image + h * d.y_row + w * d.cout) * item
                     grad_y = array_at(at, d.cout, item)
-                    index = array_at(address(bases, d.index) + n * d.index_image + h * d.index_row + w * d.cout, d.cout, 1)
+                    index = array_at(
+                        address(bases, d.index) + n * d.index_image + h * d.index_row + w * d.cout, d.cout, 1
+                    )
                     for co in range(d.cout):
                         # always written, but only kept by counting it: no branch
                         which = np.int64(index[co])
@@ -134,7 +141,10 @@ def backward(rows, vectors, lanes, item, tail):
                         for co in range(d.cout):
                             grad_b[co] += grad_y[co] if index[co] < d.pool else grad_y.dtype.type(0)
                     window += 1
-            x, grad_x = address(bases, d.x) + n * d.x_image * item, address(bases, d.grad_x) + n * d.x_image * item
+            x, grad_x = (
+                address(bases, d.x) + n * d.x_image * item,
+                address(bases, d.grad_x) + n * d.x_image * item,
+            )
             if d.with_x:
                 array_at(grad_x, d.x_image, item)[:] = 0
             for row in range(0, d.kernel_rows, rows):
@@ -223,7 +233,7 @@ def add_backward(
     plan.add(
         backward, taps.rows, taps.vectors, lanes, item, taps.tail,
         x=x.start, grad_x=NOWHERE if grad_x is None else grad_x.start, w=turned, grad_w=turned_grad, grad_b=grad_b,
-        grad_y=grad_y.start + grad_y.origin * item, index=index + y.origin,
+        grad_y=grad_y.first(item), index=index + y.origin,
         places=plan.scratch((conv.cout * windows + 1) * 4), gradients=plan.scratch((conv.cout * windows + 1) * item),
         counts=plan.scratch(conv.cout * 4), window_places=plan.table(places, np.int32),
         n=x.n, h=y.h, w_columns=y.w, cout=conv.cout, pool=ph * pw,

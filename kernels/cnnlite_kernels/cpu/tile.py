@@ -60,7 +60,9 @@ class Vectors:
             loaded.align = self.item
             return loaded
         f = self.function(
-            f"llvm.masked.load.{self.name}.p0", self.vector, [pointer.type, ir.IntType(32), mask.type, self.vector]
+            f"llvm.masked.load.{self.name}.p0",
+            self.vector,
+            [pointer.type, ir.IntType(32), mask.type, self.vector],
         )
         return self.bl.call(f, [pointer, ir.IntType(32)(self.item), mask, self.zero])
 
@@ -72,12 +74,16 @@ class Vectors:
             return
         name = f"v{self.lanes}i8" if align == 1 else self.name
         f = self.function(
-            f"llvm.masked.store.{name}.p0", ir.VoidType(), [value.type, pointer.type, ir.IntType(32), mask.type]
+            f"llvm.masked.store.{name}.p0",
+            ir.VoidType(),
+            [value.type, pointer.type, ir.IntType(32), mask.type],
         )
         self.bl.call(f, [value, pointer, ir.IntType(32)(align), mask])
 
     def broadcast(self, scalar):
-        one = self.bl.insert_element(ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined), scalar, ir.IntType(32)(0))
+        one = self.bl.insert_element(
+            ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined), scalar, ir.IntType(32)(0)
+        )
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.bl.shuffle_vector(one, ir.Constant(one.type, ir.Undefined), lanes)
 
@@ -127,7 +133,23 @@ def tile(
     signature = types.void(*[types.int64] * 15, *literals)
 
     def codegen(context, bl, signature, arguments):
-        (a, rows_a, taps_a, b, taps_b, c, rows_c, index, bias, taps, k_len, a_step, b_step, tail_lanes, flags) = arguments[:15]
+        (
+            a,
+            rows_a,
+            taps_a,
+            b,
+            taps_b,
+            c,
+            rows_c,
+            index,
+            bias,
+            taps,
+            k_len,
+            a_step,
+            b_step,
+            tail_lanes,
+            flags,
+        ) = arguments[:15]
         v = Vectors(bl, item, lanes)
         mask = v.first_lanes(tail_lanes) if tail else None
         masks = [None] * (nv - 1) + [mask]
@@ -152,7 +174,9 @@ def tile(
 
         # loop
         def step(a_offset, b_pointer):
-            b_vectors = [v.load(at(b_pointer, INT(j * lanes)), None if packed else masks[j]) for j in range(nv)]
+            b_vectors = [
+                v.load(at(b_pointer, INT(j * lanes)), None if packed else masks[j]) for j in range(nv)
+            ]
             for i in range(mr):
                 x = v.broadcast(bl.load(at(a_row[i], a_offset)))
                 for j in range(nv):
