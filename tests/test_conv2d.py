@@ -8,7 +8,7 @@ import pytest
 from cases import ConvCase
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from op_operands import DTYPES, assert_close, draw_integers, draw_normals, nans, variants
+from op_operands import CUT_CONVS, DTYPES, assert_close, draw_integers, draw_normals, nans, variants
 from strategies import conv_cases
 
 import cnnlite_kernels as kernels
@@ -17,20 +17,6 @@ from cnnlite_kernels.cpu.ops.cuts import by_inputs, by_outputs
 from cnnlite_kernels.window import Window2D
 
 SMALL = (*cases.ODD, *(c.with_batch(3) for c in cases.DOCUMENTED if isinstance(c, ConvCase)))
-# Images and products large enough to be cut into parts: between images, inside one, padded and not, with strides.
-CUT = (
-    ConvCase("cut_rows_same", 1, 61, 40, 16, 33, (3, 3), padding="same"),
-    ConvCase("cut_rows_strides_2", 2, 75, 40, 16, 40, (3, 3), (2, 2), ((1, 0), (0, 1))),
-    ConvCase("cut_rows_strides_3_kernel_2", 1, 200, 31, 17, 64, (2, 2), (3, 3)),
-    ConvCase("cut_rows_dilation", 1, 64, 33, 16, 48, (3, 2), (2, 1), "same", (3, 2)),
-    ConvCase("cut_images", 17, 14, 14, 40, 34, (3, 3), padding="same"),
-    ConvCase("cut_first_layer", 1, 112, 112, 3, 64, (7, 7), (2, 2), ((3, 3), (3, 3))),
-    ConvCase("cut_1x1_strides_2", 1, 57, 56, 64, 70, (1, 1), (2, 2)),
-    ConvCase("cut_groups", 1, 50, 40, 24, 40, (3, 3), padding="same", groups=4),
-    ConvCase("cut_depthwise", 2, 90, 64, 96, 96, (3, 3), (1, 2), "same", groups=96),
-    ConvCase("cut_deep", 1, 7, 7, 256, 200, (3, 3), padding="same"),
-    ConvCase("cut_column_of_padding", 1, 90, 40, 16, 16, (3, 3), padding=((5, 4), (4, 5))),
-)
 
 
 def operands(case: ConvCase, dtype: type, draw=draw_integers, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -45,9 +31,15 @@ def assert_equal_to_reference(case: ConvCase, dtype: type, seed: int = 0) -> Non
     y = kernels.conv2d(x, w, b, activation="relu", out=nans(case.y_shape, dtype), **case.options)
     np.testing.assert_array_equal(y, reference.conv2d(x, w, b, activation="relu", **case.options))
     grad_x = kernels.conv2d_grad_input(grad_y, w, case.x_shape, out=nans(case.x_shape, dtype), **case.options)
-    np.testing.assert_array_equal(grad_x, reference.conv2d_grad_input(grad_y, w, case.x_shape, **case.options))
-    grad_w = kernels.conv2d_grad_weights(x, grad_y, case.w_shape, out=nans(case.w_shape, dtype), **case.options)
-    np.testing.assert_array_equal(grad_w, reference.conv2d_grad_weights(x, grad_y, case.w_shape, **case.options))
+    np.testing.assert_array_equal(
+        grad_x, reference.conv2d_grad_input(grad_y, w, case.x_shape, **case.options)
+    )
+    grad_w = kernels.conv2d_grad_weights(
+        x, grad_y, case.w_shape, out=nans(case.w_shape, dtype), **case.options
+    )
+    np.testing.assert_array_equal(
+        grad_w, reference.conv2d_grad_weights(x, grad_y, case.w_shape, **case.options)
+    )
     assert y.dtype == grad_x.dtype == grad_w.dtype == dtype
 
 
@@ -57,7 +49,7 @@ def test_integers_equal_reference(case: ConvCase, dtype: type) -> None:
     assert_equal_to_reference(case, dtype)
 
 
-@pytest.mark.parametrize("case", CUT, ids=str)
+@pytest.mark.parametrize("case", CUT_CONVS, ids=str)
 def test_integers_equal_reference_where_images_are_cut(case: ConvCase) -> None:
     assert_equal_to_reference(case, np.float32)
 
@@ -83,7 +75,9 @@ def test_normals_are_close_to_reference(activation: str | None, dtype: type) -> 
     y = kernels.conv2d(x, w, b, activation=activation, **case.options)
     assert_close(y, reference.conv2d(x, w, b, activation=activation, **case.options), terms)
     grad_x = kernels.conv2d_grad_input(grad_y, w, case.x_shape, **case.options)
-    assert_close(grad_x, reference.conv2d_grad_input(grad_y, w, case.x_shape, **case.options), terms * case.cout)
+    assert_close(
+        grad_x, reference.conv2d_grad_input(grad_y, w, case.x_shape, **case.options), terms * case.cout
+    )
     grad_w = kernels.conv2d_grad_weights(x, grad_y, case.w_shape, **case.options)
     pixels = int(np.prod(case.y_shape[:3]))
     assert_close(grad_w, reference.conv2d_grad_weights(x, grad_y, case.w_shape, **case.options), pixels)
@@ -97,7 +91,9 @@ def test_nan_and_infinity_reach_exactly_the_outputs_that_see_them(value: float, 
     w = np.ones((3, 3, 6 // groups, 6), np.float32)
     for activation in (None, "relu"):
         y = kernels.conv2d(x, w, activation=activation, padding="same", groups=groups)
-        np.testing.assert_array_equal(y, reference.conv2d(x, w, activation=activation, padding="same", groups=groups))
+        np.testing.assert_array_equal(
+            y, reference.conv2d(x, w, activation=activation, padding="same", groups=groups)
+        )
 
 
 @pytest.mark.parametrize(("h", "w", "cin", "cout"), [(5, 5, 0, 3), (5, 5, 3, 0)])
@@ -120,8 +116,12 @@ def test_any_layout_of_the_operands(case: ConvCase) -> None:
     grad_w = kernels.conv2d_grad_weights(x, grad_y, case.w_shape, **case.options)
     for x2, w2, b2, grad_y2 in zip(*map(variants, (x, w, b, grad_y)), strict=True):
         np.testing.assert_array_equal(kernels.conv2d(x2, w2, b2, **case.options), y)
-        np.testing.assert_array_equal(kernels.conv2d_grad_input(grad_y2, w2, case.x_shape, **case.options), grad_x)
-        np.testing.assert_array_equal(kernels.conv2d_grad_weights(x2, grad_y2, case.w_shape, **case.options), grad_w)
+        np.testing.assert_array_equal(
+            kernels.conv2d_grad_input(grad_y2, w2, case.x_shape, **case.options), grad_x
+        )
+        np.testing.assert_array_equal(
+            kernels.conv2d_grad_weights(x2, grad_y2, case.w_shape, **case.options), grad_w
+        )
 
 
 def test_out_is_returned() -> None:
@@ -134,12 +134,24 @@ def test_out_is_returned() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 @pytest.mark.parametrize("parts", [1, 2, 7, 16])
-@pytest.mark.parametrize(("kernel", "strides", "padding"), [(3, 1, "same"), (3, 2, "valid"), (2, 3, ((1, 0), (1, 1)))])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"), [(3, 1, "same"), (3, 2, "valid"), (2, 3, ((1, 0), (1, 1)))]
+)
 def test_cuts_make_every_pixel_once(n: int, parts: int, kernel: int, strides: int, padding) -> None:
     window = Window2D.of(kernel, strides, padding=padding)
     h, w = 23, 9
     oh, _ = window.output_size(h, w)
-    made = [(c.image + i, c.y_row + r) for c in by_outputs(window, n, h, w, parts) for i in range(c.n) for r in range(c.window.output_size(c.h, w)[0])]
+    made = [
+        (c.image + i, c.y_row + r)
+        for c in by_outputs(window, n, h, w, parts)
+        for i in range(c.n)
+        for r in range(c.window.output_size(c.h, w)[0])
+    ]
     assert sorted(made) == [(i, r) for i in range(n) for r in range(oh)]
-    made = [(c.image + i, c.x_row + r) for c in by_inputs(window, n, h, w, parts) for i in range(c.n) for r in range(c.h)]
+    made = [
+        (c.image + i, c.x_row + r)
+        for c in by_inputs(window, n, h, w, parts)
+        for i in range(c.n)
+        for r in range(c.h)
+    ]
     assert sorted(made) == [(i, r) for i in range(n) for r in range(h)]

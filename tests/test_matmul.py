@@ -54,7 +54,9 @@ def assert_equal_to_reference(case: MatmulCase, dtype: type, seed: int = 0) -> N
         {"alpha": -3, "beta": 2, "out": c, "bias": bias, "activation": "relu"},
     ):
         expected = reference.matmul(a, b, **case.options, **options)
-        got = kernels.matmul(a, b, **case.options, **options | ({"out": c.copy()} if "out" in options else {}))
+        got = kernels.matmul(
+            a, b, **case.options, **options | ({"out": c.copy()} if "out" in options else {})
+        )
         np.testing.assert_array_equal(got, expected)
         assert got.dtype == dtype
 
@@ -84,7 +86,9 @@ def test_any_larger_shape_equals_reference(case: MatmulCase, seed: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", [None, "relu", "sigmoid", "tanh"])
-@pytest.mark.parametrize("case", [MatmulCase("normals", 65, 77, 600), MatmulCase("normals_column", 65, 1, 600)], ids=str)
+@pytest.mark.parametrize(
+    "case", [MatmulCase("normals", 65, 77, 600), MatmulCase("normals_column", 65, 1, 600)], ids=str
+)
 def test_normals_are_close_to_reference(case: MatmulCase, activation: str | None, dtype: type) -> None:
     a, b, bias, c = operands(case, dtype, draw_normals)
     options = {"alpha": 0.3, "beta": -1.7, "bias": bias, "activation": activation}
@@ -97,7 +101,9 @@ def test_beta_0_never_reads_out(shape: tuple[int, int]) -> None:
     a, b = np.ones((shape[0], 5), np.float32), np.ones((5, shape[1]), np.float32)
     for options in ({}, {"transpose_b": True}):
         right = np.ascontiguousarray(b.T) if options else b
-        np.testing.assert_array_equal(kernels.matmul(a, right, beta=0, out=nans(shape, np.float32), **options), np.full(shape, 5))
+        np.testing.assert_array_equal(
+            kernels.matmul(a, right, beta=0, out=nans(shape, np.float32), **options), np.full(shape, 5)
+        )
 
 
 @pytest.mark.parametrize("shape", [(3, 40), (60, 40), (1, 40), (60, 1)])
@@ -106,7 +112,9 @@ def test_nan_reaches_exactly_what_it_should(shape: tuple[int, int]) -> None:
     a[-1, 3] = np.nan
     expected = reference.matmul(a, b, activation="relu")
     np.testing.assert_array_equal(kernels.matmul(a, b, activation="relu"), expected)
-    np.testing.assert_array_equal(kernels.matmul(a, b.T.copy(), transpose_b=True, activation="relu"), expected)
+    np.testing.assert_array_equal(
+        kernels.matmul(a, b.T.copy(), transpose_b=True, activation="relu"), expected
+    )
 
 
 def test_any_layout_of_the_operands() -> None:
@@ -115,7 +123,9 @@ def test_any_layout_of_the_operands() -> None:
     c = kernels.matmul(a, b, bias=bias)
     for a2, b2, bias2 in zip(*map(variants, (a, b, bias)), strict=True):
         np.testing.assert_array_equal(kernels.matmul(a2, b2, bias=bias2), c)
-        np.testing.assert_array_equal(kernels.matmul(a2.T, b2.T, bias=bias2, transpose_a=True, transpose_b=True), c)
+        np.testing.assert_array_equal(
+            kernels.matmul(a2.T, b2.T, bias=bias2, transpose_a=True, transpose_b=True), c
+        )
 
 
 def test_out_is_returned() -> None:

@@ -73,7 +73,8 @@ def test_nan_wins_and_the_first_one_stays(dtype: type) -> None:
         np.testing.assert_array_equal(indices, expected_indices)
         grad_y = draw_integers(rng, y.shape, dtype)
         np.testing.assert_array_equal(
-            kernels.max_pool2d_grad(grad_y, x, 3, **options), reference.max_pool2d_grad(grad_y, x, 3, **options)
+            kernels.max_pool2d_grad(grad_y, x, 3, **options),
+            reference.max_pool2d_grad(grad_y, x, 3, **options),
         )
 
 

@@ -36,7 +36,9 @@ CHOSEN = (
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the processors named are x86-64")
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="the processors named are x86-64"
+)
 @pytest.mark.parametrize(("name", "vector_bytes"), [("haswell", 32), ("generic", 16)])
 def test_chosen_tests_pass_on(name: str, vector_bytes: int, tmp_path: Path) -> None:
     env = {

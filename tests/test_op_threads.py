@@ -20,7 +20,9 @@ def normals(*shape: int) -> np.ndarray:
 
 X, W, BIAS, GRAD_Y = normals(3, 41, 37, 20), normals(3, 3, 20, 70), normals(70), normals(3, 41, 37, 70)
 DEPTHWISE = normals(3, 3, 1, 20)
+DEEP, DEEP_W = normals(2, 7, 7, 256), normals(3, 3, 256, 256)
 A, B = normals(300, 700), normals(700, 130)
+X_POOLED = normals(3, 41, 37, 70)
 LABELS = RNG.integers(0, 700, 300)
 
 CALLS: dict[str, Callable[[], object]] = {
@@ -28,6 +30,9 @@ CALLS: dict[str, Callable[[], object]] = {
     "conv2d_one_image": lambda: kernels.conv2d(X[:1], W, strides=2),
     "conv2d_grad_input": lambda: kernels.conv2d_grad_input(GRAD_Y, W, X.shape, padding="same"),
     "conv2d_grad_weights": lambda: kernels.conv2d_grad_weights(X, GRAD_Y, W.shape, padding="same"),
+    "conv2d_deep": lambda: kernels.conv2d(DEEP, DEEP_W, padding="same", activation="relu"),
+    "conv2d_deep_grad_input": lambda: kernels.conv2d_grad_input(DEEP, DEEP_W, DEEP.shape, padding="same"),
+    "conv2d_deep_grad_weights": lambda: kernels.conv2d_grad_weights(DEEP, DEEP, DEEP_W.shape, padding="same"),
     "conv2d_depthwise": lambda: kernels.conv2d(X, DEPTHWISE, groups=20),
     "max_pool2d": lambda: kernels.max_pool2d(GRAD_Y, 3, strides=2),
     "max_pool2d_grad": lambda: kernels.max_pool2d_grad(GRAD_Y[:, :20, :18], X_POOLED, 2),
@@ -38,7 +43,6 @@ CALLS: dict[str, Callable[[], object]] = {
     "softmax": lambda: kernels.softmax(A),
     "softmax_cross_entropy": lambda: kernels.softmax_cross_entropy(A, LABELS, return_grad=True)[1],
 }
-X_POOLED = normals(3, 41, 37, 70)
 
 
 @pytest.fixture(autouse=True)

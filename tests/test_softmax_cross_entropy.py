@@ -19,8 +19,12 @@ def assert_close_to_reference(n: int, classes: int, dtype: type, seed: int = 0) 
     assert losses.dtype == grad.dtype == dtype
     # a few roundings of logits up to about 25 and of a sum of `classes` exponentials
     tolerance = np.finfo(dtype).eps * (64 + np.sqrt(classes))
-    np.testing.assert_allclose(losses, reference.softmax_cross_entropy(logits, labels), rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(grad, reference.softmax_cross_entropy_grad(logits, labels), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(
+        losses, reference.softmax_cross_entropy(logits, labels), rtol=tolerance, atol=tolerance
+    )
+    np.testing.assert_allclose(
+        grad, reference.softmax_cross_entropy_grad(logits, labels), rtol=0, atol=tolerance
+    )
     np.testing.assert_array_equal(kernels.softmax_cross_entropy(logits, labels), losses)
 
 

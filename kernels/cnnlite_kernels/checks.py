@@ -19,7 +19,9 @@ ACTIVATIONS = (None, "relu", "sigmoid", "tanh")
 Shape = tuple[int, ...]
 
 
-def operand(op: str, name: str, value: Any, axes: str | None = None, like: np.ndarray | None = None) -> np.ndarray:
+def operand(
+    op: str, name: str, value: Any, axes: str | None = None, like: np.ndarray | None = None
+) -> np.ndarray:
     """`value` as an array that a kernel can read: itself where it can be.
 
     Args:
@@ -59,7 +61,9 @@ def operand(op: str, name: str, value: Any, axes: str | None = None, like: np.nd
     return array
 
 
-def output(op: str, out: Any, shape: Shape, dtype: np.dtype, inputs: Sequence[np.ndarray], in_place: bool = False) -> np.ndarray:
+def output(
+    op: str, out: Any, shape: Shape, dtype: np.dtype, inputs: Sequence[np.ndarray], in_place: bool = False
+) -> np.ndarray:
     """Where the result goes: `out` if the caller gave one that is fit, else a new array.
 
     `inputs` are the operands as `operand` returned them, which `out` must not overlap: a kernel reads them while it writes.
@@ -72,21 +76,31 @@ def output(op: str, out: Any, shape: Shape, dtype: np.dtype, inputs: Sequence[np
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{op}: expected out to be a NumPy array or None, got {type(out).__name__}; pass np.empty{shape}.")
+        raise TypeError(
+            f"{op}: expected out to be a NumPy array or None, got {type(out).__name__}; pass np.empty{shape}."
+        )
     if out.shape != shape:
-        raise ValueError(f"{op}: expected out of shape {shape}, got {out.shape}; pass np.empty({shape}, {str(dtype)!r}).")
+        raise ValueError(
+            f"{op}: expected out of shape {shape}, got {out.shape}; pass np.empty({shape}, {str(dtype)!r})."
+        )
     if out.dtype != dtype:
-        raise TypeError(f"{op}: expected out of dtype {dtype} as the operands have, got {out.dtype}; pass np.empty({shape}, {str(dtype)!r}).")
+        raise TypeError(
+            f"{op}: expected out of dtype {dtype} as the operands have, got {out.dtype}; pass np.empty({shape}, {str(dtype)!r})."
+        )
     if not out.flags.writeable:
-        raise ValueError(f"{op}: expected out to be writeable, got a read-only array; pass a copy, or no out.")
+        raise ValueError(
+            f"{op}: expected out to be writeable, got a read-only array; pass a copy, or no out."
+        )
     if not (out.flags.c_contiguous and out.flags.aligned):
         raise ValueError(
-            f"{op}: expected out to be C-contiguous, got strides {out.strides}; pass no out and copy the result to where it belongs."
+            f"{op}: expected out to be C-contiguous, got strides {out.strides}; pass no out and copy the result."
         )
     for array in inputs:
         # both are contiguous, so that bounds that overlap are memory that overlaps
         if np.may_share_memory(out, array) and not (in_place and _same(out, array)):
-            raise ValueError(f"{op}: expected out to share no memory with the inputs, got one that overlaps; pass another array, or no out.")
+            raise ValueError(
+                f"{op}: expected out to share no memory with the inputs, got one that overlaps; pass another array, or no out."
+            )
     return out
 
 
@@ -101,14 +115,18 @@ def shape(op: str, name: str, value: Any, axes: str) -> Shape:
     except TypeError:
         found = ()
     if len(found) != axes.count(",") + 1 or min(found) < 0:
-        raise ValueError(f"{op}: expected {name} as ints {axes}, got {value!r}; pass the shape of the array it stands for.")
+        raise ValueError(
+            f"{op}: expected {name} as ints {axes}, got {value!r}; pass the shape of the array it stands for."
+        )
     return found
 
 
 def activation(op: str, value: Any) -> str | None:
     """The activation an op ends in."""
     if value not in ACTIVATIONS:
-        raise ValueError(f'{op}: expected activation None, "relu", "sigmoid" or "tanh", got {value!r}; apply others to the result.')
+        raise ValueError(
+            f'{op}: expected activation None, "relu", "sigmoid" or "tanh", got {value!r}; apply others to the result.'
+        )
     return value
 
 
@@ -132,11 +150,17 @@ pass x with 32 channels, or w of shape (3, 3, 16, 64).
     except TypeError:
         groups = 0 if groups is None else groups
     if not isinstance(groups, int) or groups < 1:
-        raise ValueError(f"{op}: expected groups as an int of at least 1, got {groups!r}; pass groups=1 for a plain convolution.")
+        raise ValueError(
+            f"{op}: expected groups as an int of at least 1, got {groups!r}; pass groups=1 for a plain convolution."
+        )
     window = Window2D.of((kh, kw), strides, dilation, padding, op=op)
     if cin != depth * groups:
         what = f"{depth * groups} channels" + (f" ({groups} groups of {depth})" if groups > 1 else "")
-        mend = f"w of shape {(kh, kw, cin // groups, cout)}" if cin % groups == 0 else f"groups that divide {cin}"
+        mend = (
+            f"w of shape {(kh, kw, cin // groups, cout)}"
+            if cin % groups == 0
+            else f"groups that divide {cin}"
+        )
         raise ValueError(
             f"{op}: expected x with {what} to match w {w_shape}, got x of shape {x_shape}; "
             f"pass x with {depth * groups} channels, or {mend}."
@@ -155,14 +179,18 @@ def bias(op: str, name: str, value: Any, size: int, like: np.ndarray) -> np.ndar
         return None
     array = operand(op, name, value, "(cout,)" if op == "conv2d" else "(n,)", like)
     if array.shape != (size,):
-        raise ValueError(f"{op}: expected {name} of shape {(size,)}, one number for each column of the result, got {array.shape}.")
+        raise ValueError(
+            f"{op}: expected {name} of shape {(size,)}, one number for each column of the result, got {array.shape}."
+        )
     return array
 
 
 def same_shape(op: str, name: str, array: np.ndarray, expected: Shape, why: str) -> None:
     """Raises a ValueError unless the array has this shape; `why` says where it comes from."""
     if array.shape != expected:
-        raise ValueError(f"{op}: expected {name} of shape {expected} {why}, got {array.shape}; pass the array that belongs to it.")
+        raise ValueError(
+            f"{op}: expected {name} of shape {expected} {why}, got {array.shape}; pass the array that belongs to it."
+        )
 
 
 def pooling(op: str, x_shape: Shape, pool_size: Any, strides: Any, padding: Any) -> tuple[Window2D, Shape]:
@@ -212,9 +240,7 @@ def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Wi
     return np.require(array, np.int32, ["C", "A"])
 
 
-def product(
-    a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool
-) -> tuple[int, int, int]:
+def product(a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool) -> tuple[int, int, int]:
     """(m, n, k) of a matrix product.
 
     >>> product(np.zeros((2, 3)), np.zeros((4, 5)), False, False)
@@ -238,7 +264,9 @@ def scale(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"matmul: expected {name} as a number, got {value!r}; pass an int or a float.") from None
+        raise TypeError(
+            f"matmul: expected {name} as a number, got {value!r}; pass an int or a float."
+        ) from None
 
 
 def labels(op: str, value: Any, n: int, classes: int) -> np.ndarray:
@@ -250,7 +278,9 @@ def labels(op: str, value: Any, n: int, classes: int) -> np.ndarray:
     """
     array = np.asarray(value)
     if array.dtype.kind not in "iu":
-        raise TypeError(f'{op}: expected labels of an integer dtype, got {array.dtype}; convert them with labels.astype("int32").')
+        raise TypeError(
+            f'{op}: expected labels of an integer dtype, got {array.dtype}; convert them with labels.astype("int32").'
+        )
     same_shape(op, "labels", array, (n,), f"to match logits {(n, classes)}")
     if n and (array.min() < 0 or array.max() >= classes):
         raise ValueError(
@@ -263,4 +293,6 @@ def labels(op: str, value: Any, n: int, classes: int) -> np.ndarray:
 def last_axis(op: str, name: str, x: np.ndarray) -> None:
     """Raises a ValueError unless x has a last axis with at least one number in it."""
     if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"{op}: expected {name} with at least one number along its last axis, got shape {x.shape}; leave empty rows out.")
+        raise ValueError(
+            f"{op}: expected {name} with at least one number along its last axis, got shape {x.shape}; leave empty rows out."
+        )

@@ -51,7 +51,8 @@ def find(op: str, device: Any, *operands: Any, name: str | None = None) -> Calla
         return _load("cpu", TABLE[op]["cpu"])
     if not isinstance(device, str) or not re.fullmatch(r"cuda(:\d+)?", device):
         raise ValueError(
-            f'{name}: expected device None, "auto", "cpu", "cuda" or "cuda:N", got {device!r}; leave it out to run where the data is.'
+            f'{name}: expected device None, "auto", "cpu", "cuda" or "cuda:N", got {device!r}; '
+            "leave it out to run where the data is."
         )
     raise RuntimeError(f'{name}: expected a GPU for device "{device}", but {_missing()}.')
 
@@ -65,9 +66,13 @@ def _load(device: str, target: str) -> Callable:
 def _missing() -> str:
     """What keeps an op from running on a GPU."""
     if importlib.util.find_spec("numba_cuda") is None:
-        return 'numba-cuda is not installed; install it with pip install "cnnlite[cuda]", or pass device="cpu"'
+        return (
+            'numba-cuda is not installed; install it with pip install "cnnlite[cuda]", or pass device="cpu"'
+        )
     from numba import cuda
 
     if not cuda.is_available():
-        return 'numba-cuda finds no NVIDIA GPU or driver here; run nvidia-smi to see why, or pass device="cpu"'
+        return (
+            'numba-cuda finds no NVIDIA GPU or driver here; run nvidia-smi to see why, or pass device="cpu"'
+        )
     return 'this version has no CUDA kernels yet; pass device="cpu", or upgrade with pip install -U "cnnlite[cuda]"'

@@ -22,7 +22,7 @@ FEW_ROWS = 4  # of a product, for which wider blocks of columns are better than 
 SCATTER_COST = 4  # sums over as many channels take as long as reading and writing a tile of grad_x
 
 
-DIRECT_ROWS = 256  # rows of w that are read side by side where it is not packed
+PIECE_ROWS = 256  # rows of w that are packed at a time, 32 KB in each block of columns
 
 
 class Conv(NamedTuple):
@@ -93,7 +93,7 @@ def add_pack_weights(
 def add_forward(
     plan: Plan, conv: Conv, x: Images, packed: Pointer, bias: Pointer | None, y: Images, *, relu: bool = False,
     pool: tuple[int, int] | None = None, index: Pointer = NOWHERE,
-    columns: tuple[int, int] | None = None, direct: int = 0,
+    columns: tuple[int, int] | None = None, piece: int = 0,
 ) -> None:  # fmt: skip
     """Emits y = conv(x, w) + bias, then relu.
 
@@ -102,8 +102,8 @@ def add_forward(
     With pool=(ph, pw) y is the maximum over windows of ph x pw outputs side by side, and what pooling drops at the borders is not
     computed; at `index`, unless it is NOWHERE, goes which of the window's outputs it was, ph * pw where relu left nothing.
 
-    columns=(first, stop), multiples of block_width: only the blocks of each group's cout that begin there. direct: `packed` is w as it lies, read in pieces of this
-    many rows (`direct_rows`), which is less work than packing it for few outputs.
+    columns=(first, stop), multiples of block_width: only the blocks of each group's cout that begin there. piece: `packed` is w
+    as it lies, and so many of its rows (`piece_rows`) are packed at a time: for few outputs that is less to read and write.
     """
     x = with_halo(plan, x, conv.halo)
     (sh, sw), ((top, _), (left, _)) = conv.window.strides, conv.halo
@@ -121,39 +121,44 @@ def add_forward(
     for g in range(conv.groups):
         first = g * cout
         place = (NOWHERE if bias is None else bias + first * plan.item), index + first
-        a, b, c = x.start + g * cin * plan.item, packed + (first if direct else g * size) * plan.item, y.start + first * plan.item
-        if direct:
-            _add_direct(plan, conv, a, b, c, rows, taps, taps_w, k_len, direct, place, flags, columns)
+        of_x, of_y = x.start + g * cin * plan.item, y.start + first * plan.item
+        of_w = packed + (first if piece else g * size) * plan.item
+        if piece:
+            _add_by_pieces(plan, conv, of_x, of_w, of_y, rows, taps, taps_w, k_len, piece, place, flags, columns)
         else:
             add_product(
-                plan, a, b, c, rows, cout, taps, k_len, within=columns, bias=place[0], index=place[1], flags=flags, threes=True
-            )
+                plan, of_x, of_w, of_y, rows, cout, taps, k_len,
+                within=columns, bias=place[0], index=place[1], flags=flags, threes=True,
+            )  # fmt: skip
 
 
-def _add_direct(plan: Plan, conv: Conv, a, b, c, rows, taps, taps_w, k_len, direct, place, flags, columns) -> None:
+def _add_by_pieces(
+    plan: Plan, conv: Conv, a: Pointer, w: Pointer, c: Pointer, rows: Rows, taps, taps_w, k_len: int, piece: int,
+    place: tuple[Pointer, Pointer], flags: int, columns: tuple[int, int] | None,
+) -> None:  # fmt: skip
     """Piece after piece of w's rows: packed into scratch, where L2 still has it when it is read."""
-    pieces = [(t + k, t_w + k * conv.cout) for t, t_w in zip(taps, taps_w, strict=True) for k in range(0, k_len, direct)]
+    pieces = [(t + k, t_w + k * conv.cout) for t, t_w in zip(taps, taps_w, strict=True) for k in range(0, k_len, piece)]
     cout = conv.cout // conv.groups
     scratch = plan.mark()
-    packed = plan.scratch(direct * padded_columns(cout, plan.item) * plan.item)
+    packed = plan.scratch(piece * padded_columns(cout, plan.item) * plan.item)
     for number, (t, t_w) in enumerate(pieces):
         add_pack(
-            plan, b + t_w * plan.item, packed, taps=[0], k_len=direct, k_step=conv.cout, columns=cout, column_step=1,
+            plan, w + t_w * plan.item, packed, taps=[0], k_len=piece, k_step=conv.cout, columns=cout, column_step=1,
             within=columns, threes=True,
         )  # fmt: skip
         add_product(
-            plan, a, packed, c, rows, cout, [t], direct, within=columns, bias=place[0], index=place[1], threes=True,
+            plan, a, packed, c, rows, cout, [t], piece, within=columns, bias=place[0], index=place[1], threes=True,
             flags=(ACCUMULATE if number else 0) | (flags if number == len(pieces) - 1 else 0),
         )  # fmt: skip
     plan.free(scratch)
 
 
-def direct_rows(conv: Conv) -> int:
-    """Rows of w in one piece when it is read as it lies, at most DIRECT_ROWS; 0 where no even piece is long."""
+def piece_rows(conv: Conv) -> int:
+    """Rows of w in one piece of several equal ones, at most PIECE_ROWS; 0 where none is long."""
     depth = conv.cin // conv.groups
     k_len = depth * (conv.window.kernel[1] if conv.window.dilation[1] == 1 and conv.groups == 1 else 1)
-    most = max((rows for rows in range(1, min(k_len, DIRECT_ROWS) + 1) if k_len % rows == 0), default=0)
-    return most if most >= min(k_len, DIRECT_ROWS // 2) else 0
+    most = max((rows for rows in range(1, min(k_len, PIECE_ROWS) + 1) if k_len % rows == 0), default=0)
+    return most if most >= min(k_len, PIECE_ROWS // 2) else 0
 
 
 def _spread(rows: Rows, x: Images, y: Images, enough: int = 128) -> Rows:

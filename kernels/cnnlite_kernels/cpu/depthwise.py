@@ -59,7 +59,9 @@ def forward(item):
                             column = ow * d.sw + kw * d.dw - d.left
                             if column < 0 or column >= d.width:
                                 continue
-                            x = array_at(xs + (n * d.x_image + row * d.x_row + column * d.c) * item, d.c, item)
+                            x = array_at(
+                                xs + (n * d.x_image + row * d.x_row + column * d.c) * item, d.c, item
+                            )
                             w = array_at(address(bases, d.w) + (kh * d.kw + kw) * d.c * item, d.c, item)
                             for c in range(d.c):
                                 y[c] += x[c] * w[c]
@@ -128,7 +130,9 @@ def grad_weights(item):
                         column = ow * d.sw + tap % d.kw * d.dw - d.left
                         if column < 0 or column >= d.width:
                             continue
-                        x = array_at(xs + (n * d.x_image + row * d.x_row + column * d.c) * item, d.channels, item)
+                        x = array_at(
+                            xs + (n * d.x_image + row * d.x_row + column * d.c) * item, d.channels, item
+                        )
                         y = array_at(ys + (n * d.y_image + oh * d.y_row + ow * d.c) * item, d.channels, item)
                         for c in range(d.channels):
                             w[c] += x[c] * y[c]
@@ -140,14 +144,16 @@ def _fields(conv: Conv, x: Images, y: Images, item: int) -> dict[str, int | Poin
     (kh, kw), (sh, sw), (dh, dw) = conv.window.kernel, conv.window.strides, conv.window.dilation
     (top, _), (left, _) = conv.halo
     return {
-        "x": x.start + x.origin * item, "y": y.start + y.origin * item,
+        "x": x.first(item), "y": y.first(item),
         "n": x.n, "h": x.h, "width": x.w, "c": x.c, "x_row": x.row, "x_image": x.image,
         "oh": y.h, "ow": y.w, "y_row": y.row, "y_image": y.image,
         "kh": kh, "kw": kw, "sh": sh, "sw": sw, "dh": dh, "dw": dw, "top": top, "left": left,
     }  # fmt: skip
 
 
-def add_forward(plan: Plan, conv: Conv, x: Images, w: Pointer, bias: Pointer | None, y: Images, *, relu: bool = False) -> None:
+def add_forward(
+    plan: Plan, conv: Conv, x: Images, w: Pointer, bias: Pointer | None, y: Images, *, relu: bool = False
+) -> None:
     """Emits y = depthwise(x, w) + bias, then relu; w (kh, kw, 1, c) as it lies in memory."""
     plan.add(
         forward, plan.item, w=w, b=NOWHERE if bias is None else bias, with_bias=int(bias is not None), relu=int(relu),

@@ -17,7 +17,13 @@ from cnnlite_kernels.cpu.tile import ACCUMULATE, BIAS, RELU
 
 K_BLOCK = 512  # terms of the sum in one pass: 14 rows of A are 28 KB, which L1 holds while B streams by
 DIRECT_ROWS = 42  # rows of A up to which packing B costs more than it saves
-DIRECT_K_BLOCK = 64  # then: B is read where it lies, rows far apart, of which L1 and L2 hold few at the same place
+DIRECT_ROWS_COLLIDING = (
+    28  # the same where B's rows lie multiples of COLLISION numbers apart, on few places in L1 and L2
+)
+COLLISION = 1024
+DIRECT_K_BLOCK = (
+    64  # rows of B that are read side by side where it is not packed: L1 and L2 hold few at the same place
+)
 PAGE = 4096  # bytes; rows of A that lie multiples of it apart fall on the same places in L1
 FEW_BLOCKS = 2  # blocks of columns, for which it does not pay to copy such rows
 
@@ -36,7 +42,9 @@ class Product(NamedTuple):
     @property
     def direct(self) -> bool:
         """Whether B is read where it lies."""
-        return not self.transpose_b and self.m <= DIRECT_ROWS
+        return not self.transpose_b and self.m <= (
+            DIRECT_ROWS if self.n % COLLISION else DIRECT_ROWS_COLLIDING
+        )
 
     @property
     def dots(self) -> bool:
@@ -55,15 +63,29 @@ def packed_size(product: Product, item: int) -> int:
     return 0 if product.direct or product.dots else product.k * padded_columns(product.n, item)
 
 
-def add_pack(plan: Plan, product: Product, b: Pointer, packed: Pointer, within: tuple[int, int] | None = None) -> None:
-    """Emits the packing of alpha * op(B), or of its columns `within`, whole blocks."""
-    k_step, column_step = (1, product.k) if product.transpose_b else (product.n, 1)
+def add_pack(
+    plan: Plan, product: Product, b: Pointer, packed: Pointer, rows: tuple[int, int] | None = None
+) -> None:
+    """Emits the packing of alpha * op(B), or only of what `rows` (first, stop) of B make.
+
+    With transpose_b the rows of B are columns of op(B), and have to be whole blocks.
+    """
+    size = padded_columns(product.n, plan.item)
     for first, stop in product.blocks:
-        add_pack_block(
-            plan, b + first * k_step * plan.item, packed + first * padded_columns(product.n, plan.item) * plan.item,
-            taps=[0], k_len=stop - first, k_step=k_step, columns=product.n, column_step=column_step,
-            scale=product.alpha, within=within,
-        )  # fmt: skip
+        if product.transpose_b:
+            add_pack_block(
+                plan, b + first * plan.item, packed + first * size * plan.item,
+                taps=[0], k_len=stop - first, k_step=1, columns=product.n, column_step=product.k,
+                scale=product.alpha, within=rows,
+            )  # fmt: skip
+            continue
+        begin, end = (first, stop) if rows is None else (max(first, rows[0]), min(stop, rows[1]))
+        if begin < end:
+            add_pack_block(
+                plan, b + begin * product.n * plan.item, packed + first * size * plan.item,
+                taps=[0], k_len=end - begin, k_step=product.n, columns=product.n, column_step=1,
+                scale=product.alpha, packed_rows=(begin - first, stop - first),
+            )  # fmt: skip
 
 
 def add_matmul(
@@ -74,7 +96,7 @@ def add_matmul(
 
     b is B as `add_pack` left it, or B itself where packed_size is 0.
     """
-    item, (m, n, k) = plan.item, product[:3]
+    item, n, k = plan.item, product.n, product.k
     first_column, width = columns[0], columns[1] - columns[0]
     c += first_column * item
     if bias is not None:
@@ -118,7 +140,9 @@ def add_matmul(
         flags = ACCUMULATE
 
 
-def _copied(plan: Plan, product: Product, a: Pointer, rows: int, first: int, stop: int, scale: float) -> tuple[Pointer, int]:
+def _copied(
+    plan: Plan, product: Product, a: Pointer, rows: int, first: int, stop: int, scale: float
+) -> tuple[Pointer, int]:
     """`rows` rows of scale * op(A) and their columns from first to stop: (where, numbers from row to row), copied if need be."""
     item, k = plan.item, stop - first
     if not product.transpose_a:
@@ -130,5 +154,17 @@ def _copied(plan: Plan, product: Product, a: Pointer, rows: int, first: int, sto
     x_row, x_column = (1, product.m) if product.transpose_a else (product.k, 1)
     row = k + (LINE // item if k * item % PAGE == 0 else 0)
     to = plan.scratch(rows * row * item)
-    plan.add(copy, item, host().lanes(item), x=a, y=to, rows=rows, columns=k, x_row=x_row, x_column=x_column, y_row=row, scale=scale)
+    plan.add(
+        copy,
+        item,
+        host().lanes(item),
+        x=a,
+        y=to,
+        rows=rows,
+        columns=k,
+        x_row=x_row,
+        x_column=x_column,
+        y_row=row,
+        scale=scale,
+    )
     return to, row

@@ -47,7 +47,9 @@ def dots(typing, a, b, b_row, k, y, MR, LANES, ITEM):
         for i in range(mr):
             total, half = bl.load(acc[i]), lanes // 2
             while half:
-                order = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [(j + half) % lanes for j in range(lanes)])
+                order = ir.Constant(
+                    ir.VectorType(ir.IntType(32), lanes), [(j + half) % lanes for j in range(lanes)]
+                )
                 total, half = bl.fadd(total, bl.shuffle_vector(total, total, order)), half // 2
             bl.store(bl.extract_element(total, ir.IntType(32)(0)), bl.gep(v.pointer(y, v.number), [INT(i)]))
         return context.get_dummy_value()
@@ -79,7 +81,9 @@ def matvec(item, lanes):
                 dots(a, b + first * d.k * item, d.k, d.k, sums.ctypes.data, ROWS, lanes, item)
             else:
                 for j in range(first, stop):
-                    dots(a, b + j * d.k * item, d.k, d.k, sums.ctypes.data + (j - first) * item, 1, lanes, item)
+                    dots(
+                        a, b + j * d.k * item, d.k, d.k, sums.ctypes.data + (j - first) * item, 1, lanes, item
+                    )
             for j in range(first, stop):
                 total = alpha * sums[j - first]
                 if beta != zero:

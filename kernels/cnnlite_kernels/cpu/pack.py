@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba import carray, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from cnnlite_kernels.cpu.jit import kernel
@@ -29,6 +28,30 @@ def move(typing, x, y, scale, count, LANES, ITEM, TAIL):
         v = Vectors(bl, item, lanes)
         loaded = v.load(v.pointer(x, v.number), v.first_lanes(count) if tail else None)
         v.store(bl.fmul(loaded, v.broadcast(scale)), v.pointer(y, v.number))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def move_block(typing, x, x_row, y, scale, ROWS, NV, LANES, ITEM):
+    """y[i, j] = scale * x[i * x_row + j] for ROWS rows of NV vectors at addresses; y without gaps."""
+    literals = (ROWS, NV, LANES, ITEM)
+    if not all(isinstance(literal, types.IntegerLiteral) for literal in literals):
+        return None
+    rows, nv, lanes, item = (literal.literal_value for literal in literals)
+    signature = types.void(types.int64, types.int64, types.int64, scale, *literals)
+
+    def codegen(context, bl, signature, arguments):
+        x, x_row, y, scale = arguments[:4]
+        v = Vectors(bl, item, lanes)
+        factor = v.broadcast(scale)
+        to = v.pointer(y, v.number)
+        for i in range(rows):
+            row = bl.gep(v.pointer(x, v.number), [bl.mul(x_row, INT(i))])
+            for j in range(nv):
+                loaded = v.load(bl.gep(row, [INT(j * lanes)]))
+                v.store(bl.fmul(loaded, factor), bl.gep(to, [INT((i * nv + j) * lanes)]))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -64,7 +87,8 @@ def transpose(typing, x, x_row, y, y_row, scale, LANES, ITEM):
                 if not i & bit:
                     pair = rows[i], rows[i | bit]
                     rows[i], rows[i | bit] = (
-                        bl.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)) for order in (low, high)
+                        bl.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), lanes), order))
+                        for order in (low, high)
                     )
             bit *= 2
         for i, vector in enumerate(rows):
@@ -76,25 +100,26 @@ def transpose(typing, x, x_row, y, y_row, scale, LANES, ITEM):
 
 PACK = np.dtype(
     [(name, POINTER) for name in ("x", "y", "taps")]
-    + [(name, np.int64) for name in ("count", "k_len", "depth", "k_step", "column_step", "start", "columns", "width")]
+    + [(name, np.int64) for name in ("count", "k_len", "depth", "k_step", "column_step", "start", "columns")]
     + [("scale", np.float64)]
 )
 
 
 @kernel(PACK)
-def pack(item, lanes):
+def pack(item, lanes, vectors):
     """B in the order a tile reads it: blocks of `width` columns, in each (tap, k, column) without gaps, zeros past `columns`.
 
     y[block, t, k, j] = scale * x[taps[t] + k * k_step + (start + block * width + j) * column_step]
 
-    There are `depth` rows from one block of y to the next.
+    There are `depth` rows from one block of y to the next; width = vectors * lanes.
     """
+    width = vectors * lanes
 
     def body(bases, d):
         d = carray(d, 1)[0]
         taps = array_at(address(bases, d.taps), d.count, INT64)
-        blocks = -(-(d.columns - d.start) // d.width)
-        y = array_at(address(bases, d.y), blocks * d.depth * d.width, item)
+        blocks = -(-(d.columns - d.start) // width)
+        y = array_at(address(bases, d.y), blocks * d.depth * width, item)
         x = array_at(address(bases, d.x), 1, item)
         scale = x.dtype.type(d.scale)
         step = ROWS_AT_ONCE if d.column_step == 1 else lanes
@@ -102,30 +127,36 @@ def pack(item, lanes):
             for k in range(0, d.k_len, step):
                 stop = min(k + step, d.k_len)
                 for block in range(blocks):
-                    to = (block * d.depth + t * d.k_len + k) * d.width
-                    first = d.start + block * d.width
-                    for v in range(0, d.width, lanes):
+                    to = (block * d.depth + t * d.k_len + k) * width
+                    first = d.start + block * width
+                    if d.column_step == 1 and stop - k == ROWS_AT_ONCE and d.columns - first >= width:
+                        xs = x.ctypes.data + (taps[t] + k * d.k_step + first) * item
+                        move_block(
+                            xs, d.k_step, y.ctypes.data + to * item, scale, ROWS_AT_ONCE, vectors, lanes, item
+                        )
+                        continue
+                    for v in range(0, width, lanes):
                         here = min(lanes, d.columns - first - v)
                         base = taps[t] + k * d.k_step + (first + v) * d.column_step
                         into = to + v
                         if d.column_step == 1:
                             for i in range(stop - k):
                                 xs = x.ctypes.data + (base + i * d.k_step) * item
-                                ys = y.ctypes.data + (into + i * d.width) * item
+                                ys = y.ctypes.data + (into + i * width) * item
                                 if here == lanes:
                                     move(xs, ys, scale, here, lanes, item, 0)
                                 else:
                                     move(xs, ys, scale, here, lanes, item, 1)
                         elif d.k_step == 1 and here == lanes and stop - k == lanes:
                             xs, ys = x.ctypes.data + base * item, y.ctypes.data + into * item
-                            transpose(xs, d.column_step, ys, d.width, scale, lanes, item)
+                            transpose(xs, d.column_step, ys, width, scale, lanes, item)
                         else:
                             for j in range(lanes):
                                 for i in range(stop - k):
                                     number = x.dtype.type(0)
                                     if j < here:
                                         number = scale * x[base + i * d.k_step + j * d.column_step]
-                                    y[into + i * d.width + j] = number
+                                    y[into + i * width + j] = number
 
     return body
 
@@ -150,7 +181,15 @@ def copy(item, lanes):
             whole = d.columns // lanes * lanes
             for i in range(d.rows):
                 for j in range(0, whole, lanes):
-                    move(xs + (i * d.x_row + j) * item, ys + (i * d.y_row + j) * item, scale, lanes, lanes, item, 0)
+                    move(
+                        xs + (i * d.x_row + j) * item,
+                        ys + (i * d.y_row + j) * item,
+                        scale,
+                        lanes,
+                        lanes,
+                        item,
+                        0,
+                    )
                 for j in range(whole, d.columns):
                     y[i * d.y_row + j] = scale * x[i * d.x_row + j]
             return

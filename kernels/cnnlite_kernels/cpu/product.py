@@ -15,7 +15,7 @@ from cnnlite_kernels.cpu.sweep import sweep
 from cnnlite_kernels.cpu.tile import ACCUMULATE
 
 VECTORS = 2  # vectors of columns in a tile: with 14 rows, 28 accumulators, 2 of B and 1 of A fill 32 registers
-ROWS = {32: (14, 12, 9, 8, 4, 1), 16: (6, 4, 2, 1)}  # rows that a tile may have, by the number of vector registers
+ROWS = {32: (14, 12, 10, 9, 8, 4, 1), 16: (6, 4, 2, 1)}  # rows that a tile may have, by the number of vector registers
 B_CYCLES = 6  # to bring two vectors of B from L2, seen with 64-byte vectors
 TILE_CYCLES = 15  # of a tile besides its sums
 CACHE = 1 << 18  # bytes of B, and of A, that one pass keeps in L2
@@ -95,7 +95,7 @@ def tile_rows(rows: int, depth: int = 256, pool: int = 1, vectors: int = VECTORS
         step = max(mr * vectors / 2, (mr + vectors) / 2, B_CYCLES * vectors / VECTORS)
         return -(-rows // mr) * (step * depth + TILE_CYCLES)
 
-    return min(choices, key=lambda mr: (cycles(mr), -mr))
+    return min(choices, key=lambda mr: (cycles(mr), -(-rows // mr) * mr, -mr))
 
 
 def most_poolable() -> int:
@@ -104,8 +104,8 @@ def most_poolable() -> int:
 
 
 def add_pack(
-    plan: Plan, x: Pointer, y: Pointer, taps: Sequence[int], k_len: int, k_step: int, columns: int, column_step: int, scale: float = 1,
-    within: tuple[int, int] | None = None, threes: bool = False, packed_rows: tuple[int, int] | None = None,
+    plan: Plan, x: Pointer, y: Pointer, taps: Sequence[int], k_len: int, k_step: int, columns: int, column_step: int,
+    scale: float = 1, within: tuple[int, int] | None = None, threes: bool = False, packed_rows: tuple[int, int] | None = None,
 ) -> None:  # fmt: skip
     """Emits the packing of B at x to y, which takes len(taps) * k_len * padded_columns(columns) numbers.
 
@@ -122,10 +122,10 @@ def add_pack(
         start, stop = run.start, min(run.start + run.blocks * width, columns)
         if start < stop:
             plan.add(
-                pack, plan.item, lanes,
+                pack, plan.item, lanes, run.vectors,
                 x=x, y=y + (start * depth + first_row * width) * plan.item,
                 taps=table, count=len(taps), k_len=k_len, depth=depth, k_step=k_step,
-                column_step=column_step, start=start, columns=stop, width=width, scale=scale,
+                column_step=column_step, start=start, columns=stop, scale=scale,
             )  # fmt: skip
 
 

@@ -136,7 +136,9 @@ def _forward(kind: str, x: np.ndarray, out: np.ndarray | None, device: str | Non
     return y
 
 
-def _backward(kind: str, grad_y: np.ndarray, y: np.ndarray, out: np.ndarray | None, device: str | None) -> np.ndarray:
+def _backward(
+    kind: str, grad_y: np.ndarray, y: np.ndarray, out: np.ndarray | None, device: str | None
+) -> np.ndarray:
     op = f"{kind}_grad"
     run = dispatch.find("activation_grad", device, grad_y, y, name=op)
     grad_y = checks.operand(op, "grad_y", grad_y)

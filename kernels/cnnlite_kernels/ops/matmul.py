@@ -52,7 +52,9 @@ def matmul(
     activation = checks.activation("matmul", activation)
     bias = checks.bias("matmul", "bias", bias, n, like=a)
     if beta != 0 and out is None:
-        raise ValueError(f"matmul: expected out to hold the matrix that beta={beta:g} scales, got None; pass out.")
+        raise ValueError(
+            f"matmul: expected out to hold the matrix that beta={beta:g} scales, got None; pass out."
+        )
     c = checks.output("matmul", out, (m, n), a.dtype, (a, b) if bias is None else (a, b, bias))
     if c.size:
         run(a, b, c, k, bool(transpose_a), bool(transpose_b), alpha, beta, bias, activation)

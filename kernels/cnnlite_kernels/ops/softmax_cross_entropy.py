@@ -11,13 +11,23 @@ from cnnlite_kernels import checks, dispatch
 
 @overload
 def softmax_cross_entropy(
-    logits: np.ndarray, labels: np.ndarray, *, return_grad: Literal[False] = ..., out: np.ndarray | None = ..., device: str | None = ...
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    return_grad: Literal[False] = ...,
+    out: np.ndarray | None = ...,
+    device: str | None = ...,
 ) -> np.ndarray: ...
 
 
 @overload
 def softmax_cross_entropy(
-    logits: np.ndarray, labels: np.ndarray, *, return_grad: bool, out: np.ndarray | None = ..., device: str | None = ...
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    return_grad: bool,
+    out: np.ndarray | None = ...,
+    device: str | None = ...,
 ) -> Any: ...
 
 

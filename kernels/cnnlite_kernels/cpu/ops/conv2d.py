@@ -11,20 +11,28 @@ from cnnlite_kernels.cpu import conv2d as emit
 from cnnlite_kernels.cpu import depthwise
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.gradients import collect
-from cnnlite_kernels.cpu.images import NO_HALO, Images, with_halo
+from cnnlite_kernels.cpu.images import NO_HALO, Images, copy_with_halo, with_halo
 from cnnlite_kernels.cpu.memory import Base, Pointer
 from cnnlite_kernels.cpu.ops.activations import in_place
 from cnnlite_kernels.cpu.ops.cuts import Cut, by_inputs, by_outputs
 from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, number_of_parts, pieces
 from cnnlite_kernels.cpu.plan import LINE, Part, Plan
-from cnnlite_kernels.cpu.product import block_width, tile_rows
+from cnnlite_kernels.cpu.product import CACHE, block_width, tile_rows
 from cnnlite_kernels.window import Window2D
 
-X, Y, W, BIAS, OUT, SHARED = (Pointer(base, 0) for base in (Base.X, Base.Y, Base.W, Base.GRADS, Base.OUT, Base.EXTRA))
+X, Y, W, BIAS, OUT, SHARED = (
+    Pointer(base, 0) for base in (Base.X, Base.Y, Base.W, Base.GRADS, Base.OUT, Base.EXTRA)
+)
 
-OUTPUTS = 192  # outputs of a part, at least, before columns are cut instead: they share what is read of the weights
-DIRECT_BLOCKS = 4  # blocks of columns in a part that reads weights as they lie, at least: 512 bytes of each row
-DIRECT_OUTPUTS = 0  # up to which packing the weights costs more than it saves
+OUTPUTS = (
+    192  # outputs of a part, at least, before columns are cut instead: they share what is read of the weights
+)
+PIECE_BLOCKS = (
+    4  # blocks of columns in a part that reads weights as they lie, at least: 512 bytes of each row
+)
+FEW_OUTPUTS = 200  # up to which a part packs weights that L2 does not hold itself, just before it reads them
+
+COLLISION = 1024  # bytes; pixels that lie multiples of it apart share at most four places of eight or twelve lines in L1
 
 
 def conv2d(
@@ -35,13 +43,17 @@ def conv2d(
     _forward(conv, x.shape[0], x.itemsize, b is not None, activation).run(x=x, w=w, grads=b, out=out)
 
 
-def conv2d_grad_input(grad_y: np.ndarray, w: np.ndarray, out: np.ndarray, window: Window2D, groups: int) -> None:
+def conv2d_grad_input(
+    grad_y: np.ndarray, w: np.ndarray, out: np.ndarray, window: Window2D, groups: int
+) -> None:
     """out = the gradient with respect to x, of its shape."""
     conv = Conv(window, out.shape[1], out.shape[2], out.shape[3], w.shape[3], groups)
     _grad_input(conv, out.shape[0], out.itemsize).run(y=grad_y, w=w, out=out)
 
 
-def conv2d_grad_weights(x: np.ndarray, grad_y: np.ndarray, out: np.ndarray, window: Window2D, groups: int) -> None:
+def conv2d_grad_weights(
+    x: np.ndarray, grad_y: np.ndarray, out: np.ndarray, window: Window2D, groups: int
+) -> None:
     """out = the gradient with respect to w, of its shape."""
     conv = Conv(window, x.shape[1], x.shape[2], x.shape[3], out.shape[3], groups)
     _grad_weights(conv, x.shape[0], x.itemsize).run(x=x, y=grad_y, out=out)
@@ -57,12 +69,15 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
     if depthwise.is_depthwise(conv):
         return _depthwise_forward(conv, n, item, with_bias, activation)
     oh, ow = conv.output
-    direct = emit.direct_rows(conv) if n * oh * ow <= DIRECT_OUTPUTS else 0
-    row_parts, columns = _rows_and_columns(conv, n, block_width(item) * (DIRECT_BLOCKS if direct else 1))
-    before = [] if direct else _packs(emit.add_pack_weights, conv, conv.depth, 1, item)
-    shared = 0 if direct else emit.packed_weights(conv, item) * item
+    few = n * oh * ow <= FEW_OUTPUTS and conv.groups == 1 and conv.weights * item > CACHE
+    piece = emit.piece_rows(conv) if few else 0
+    row_parts, columns = _rows_and_columns(conv, n, block_width(item) * (PIECE_BLOCKS if piece else 1))
+    before = [] if piece else _packs(emit.add_pack_weights, conv, conv.depth, 1, item)
+    shared = 0 if piece else emit.packed_weights(conv, item) * item
     source = X
-    if len(columns) > 1 and conv.halo != NO_HALO:  # several parts read the same rows of x: they are padded once
+    if (
+        len(columns) > 1 and conv.halo != NO_HALO
+    ):  # several parts read the same rows of x: they are padded once
         source = SHARED + -(-shared // LINE) * LINE
         padded = Images(source, n, conv.h, conv.w, conv.cin, conv.halo)
         before = before + _pads(padded, item)
@@ -81,10 +96,13 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
             plan = plans.get((here, cut.n, at, within))
             if plan is None:
                 plan = plans[here, cut.n, at, within] = Plan(item)
-                x, y = Images(at, cut.n, here.h, here.w, here.cin), Images(OUT, cut.n, *here.output, here.cout)
+                x, y = (
+                    Images(at, cut.n, here.h, here.w, here.cin),
+                    Images(OUT, cut.n, *here.output, here.cout),
+                )
                 emit.add_forward(
-                    plan, here, x, W if direct else SHARED, BIAS if with_bias else None, y,
-                    relu=activation == "relu", columns=within, direct=direct,
+                    plan, here, x, W if piece else SHARED, BIAS if with_bias else None, y,
+                    relu=activation == "relu", columns=within, piece=piece,
                 )  # fmt: skip
             parts.append(Part(plan, {Base.X: x_start, Base.OUT: y_start}))
     last = [] if activation in (None, "relu") else in_place(activation, n * oh * ow * conv.cout, item)
@@ -133,7 +151,11 @@ def _pads(padded: Images, item: int) -> list[Part]:
 
 @functools.lru_cache(KEPT)
 def _grad_input(conv: Conv, n: int, item: int) -> Work:
-    packs = [] if depthwise.is_depthwise(conv) else _packs(emit.add_flip_weights, conv, conv.cin // conv.groups, block_width(item), item)
+    packs = (
+        []
+        if depthwise.is_depthwise(conv)
+        else _packs(emit.add_flip_weights, conv, conv.cin // conv.groups, block_width(item), item)
+    )
     plans: dict[tuple, Plan] = {}
     parts = []
     for cut in by_inputs(conv.window, n, conv.h, conv.w, number_of_parts(_multiply_adds(conv, n))):
@@ -141,7 +163,10 @@ def _grad_input(conv: Conv, n: int, item: int) -> Work:
         plan = plans.get((here, cut.n))
         if plan is None:
             plan = plans[here, cut.n] = Plan(item)
-            grad_y, grad_x = Images(Y, cut.n, *here.output, here.cout), Images(OUT, cut.n, here.h, here.w, here.cin)
+            grad_y, grad_x = (
+                Images(Y, cut.n, *here.output, here.cout),
+                Images(OUT, cut.n, here.h, here.w, here.cin),
+            )
             if packs:
                 emit.add_grad_input(plan, here, grad_y, SHARED, grad_x)
             else:
@@ -182,6 +207,14 @@ def _grad_weights(conv: Conv, n: int, item: int) -> Work:
     if conv.halo != NO_HALO:
         x = x._replace(start=SHARED, halo=conv.halo)
         copies, shared = _pads(x, item), x.size * item
+    elif conv.window.kernel == (1, 1) and (conv.window.strides != (1, 1) or _collides(x, item)):
+        copies, x = _spaced(x, conv, SHARED, item)
+        shared = x.size * item
+        conv = conv._replace(window=replace(conv.window, strides=(1, 1)), h=x.h, w=x.w)
+    if _collides(grad_y, item):
+        same = conv._replace(window=Window2D.of(1), h=grad_y.h, w=grad_y.w)
+        more, grad_y = _spaced(grad_y, same, SHARED + -(-shared // LINE) * LINE, item)
+        copies, shared = copies + more, grad_y.start.offset + grad_y.size * item
     parts = []
     columns = list(pieces(conv.cout // conv.groups, wanted, block_width(item)))
     for within in columns:
@@ -191,6 +224,27 @@ def _grad_weights(conv: Conv, n: int, item: int) -> Work:
             emit.add_grad_weights(plan, conv, x, grad_y, OUT, depth=slice(first, stop), columns=within)
             parts.append(Part(plan))
     return Work([copies, parts], shared)
+
+
+def _collides(images: Images, item: int) -> bool:
+    """Whether the same channel of neighbouring pixels falls on few places in L1."""
+    return images.c * item % COLLISION == 0
+
+
+def _spaced(images: Images, conv: Conv, to: Pointer, item: int) -> tuple[list[Part], Images]:
+    """The parts that copy those pixels of the images that a 1 x 1 window looks at, a cache line further apart, and the copy."""
+    (sh, sw), (oh, ow) = conv.window.strides, conv.output
+    copy = Images(to, images.n, oh, ow, images.c + LINE // item)
+    plan = Plan(item)
+    plan.add(
+        copy_with_halo, item, x=images.start, y=to, n=oh, h=ow, row=images.c, right=LINE // item,
+        x_row=sw * images.c, x_image=sh * images.row,
+    )  # fmt: skip
+    base = Base(images.start.base)
+    return [
+        Part(plan, {base: i * images.image * item, Base.EXTRA: i * copy.image * item})
+        for i in range(images.n)
+    ], copy
 
 
 def _summed_grad_weights(conv: Conv, cuts: list[Cut], item: int) -> Work:

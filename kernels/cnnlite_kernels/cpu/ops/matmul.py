@@ -37,17 +37,18 @@ def _work(product: Product, item: int, with_bias: bool, activation: str | None) 
     packs = []
     width = block_width(item)
     size = emit.packed_size(product, item)
-    for within in pieces(product.n, number_of_parts(size, NUMBERS), width) if size else ():
-        plan = Plan(item)
-        emit.add_pack(plan, product, B, SHARED, within)
-        packs.append(Part(plan))
+    rows_of_b, multiple = (product.n, width) if product.transpose_b else (product.k, 1)
+    for piece in pieces(rows_of_b, number_of_parts(size, NUMBERS), multiple) if size else ():
+        packing = Plan(item)
+        emit.add_pack(packing, product, B, SHARED, piece)
+        packs.append(Part(packing))
     wanted = number_of_parts(product.m * product.n * product.k, MULTIPLY_ADDS)
     mr = tile_rows(product.m)
     row_parts = max(1, min(wanted, product.m // (ROWS * mr)))
     parts = []
     plans: dict[tuple, Plan] = {}
     for rows in pieces(product.m, row_parts, mr):
-        for columns in pieces(product.n, -(-wanted // row_parts), vectors_for(mr) * host().lanes(item)):
+        for columns in pieces(product.n, max(1, wanted // row_parts), vectors_for(mr) * host().lanes(item)):
             count = rows[1] - rows[0]
             plan = plans.get((count, columns))
             if plan is None:

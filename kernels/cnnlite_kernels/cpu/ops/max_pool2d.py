@@ -63,7 +63,11 @@ def _grad(window: Window2D, shape: Shape, item: int) -> Work:
         plan = plans.get(stop - first)
         if plan is None:
             plan = plans[stop - first] = Plan(item)
-            emit.add_grad(plan, window, Images(Y, stop - first, oh, ow, c), INDEX, Images(OUT, stop - first, h, w, c))
+            emit.add_grad(
+                plan, window, Images(Y, stop - first, oh, ow, c), INDEX, Images(OUT, stop - first, h, w, c)
+            )
         start = first * oh * ow * c
-        parts.append(Part(plan, {Base.Y: start * item, Base.W: start * INDEX_ITEM, Base.OUT: first * h * w * c * item}))
+        parts.append(
+            Part(plan, {Base.Y: start * item, Base.W: start * INDEX_ITEM, Base.OUT: first * h * w * c * item})
+        )
     return Work([parts])

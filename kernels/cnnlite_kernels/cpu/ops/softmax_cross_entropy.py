@@ -17,7 +17,9 @@ LOGITS, LABELS, WEIGHTS, LOSSES, GRAD, CORRECT = (
 LABEL_ITEM = 4  # bytes of an int32
 
 
-def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray, losses: np.ndarray, grad: np.ndarray | None) -> None:
+def softmax_cross_entropy(
+    logits: np.ndarray, labels: np.ndarray, losses: np.ndarray, grad: np.ndarray | None
+) -> None:
     """losses[i] = -log(softmax(logits[i])[labels[i]]); grad, if wanted, = softmax(logits) - onehot(labels)."""
     work = _work(*logits.shape, logits.itemsize, grad is not None)
     work.run(x=logits, y=labels, w=np.ones_like(losses), out=losses, grads=grad)
@@ -36,6 +38,13 @@ def _work(n: int, c: int, item: int, with_grad: bool) -> Work:
                 n=stop - first, c=c, with_grad=int(with_grad), scale=1,
             )  # fmt: skip
         rows = first * item
-        bases = {Base.X: rows * c, Base.Y: first * LABEL_ITEM, Base.W: rows, Base.OUT: rows, Base.GRADS: rows * c, Base.EXTRA: rows}
+        bases = {
+            Base.X: rows * c,
+            Base.Y: first * LABEL_ITEM,
+            Base.W: rows,
+            Base.OUT: rows,
+            Base.GRADS: rows * c,
+            Base.EXTRA: rows,
+        }
         parts.append(Part(plan, bases))
     return Work([parts], n * item)
