@@ -31,7 +31,7 @@ def philox(counter: int, key: int) -> tuple[int, int, int, int]:
 
 def keep_threshold(rate: float) -> int:
     """A number is dropped when its uint32 is below this: with probability `rate`."""
-    return min(int(round(rate * 2.0**32)), MASK)
+    return min(round(rate * 2.0**32), MASK)
 
 
 def uint32(key: int, count: int) -> np.ndarray:

@@ -34,7 +34,9 @@ class Conv(NamedTuple):
     cin: int
     cout: int
     groups: int = 1
-    used: tuple[int, int] | None = None  # the outputs anybody looks at, if not all: pooling drops a last odd row or column
+    used: tuple[int, int] | None = (
+        None  # the outputs anybody looks at, if not all: pooling drops a last odd row or column
+    )
 
     @property
     def output(self) -> tuple[int, int]:
@@ -124,7 +126,9 @@ def add_forward(
         of_x, of_y = x.start + g * cin * plan.item, y.start + first * plan.item
         of_w = packed + (first if piece else g * size) * plan.item
         if piece:
-            _add_by_pieces(plan, conv, of_x, of_w, of_y, rows, taps, taps_w, k_len, piece, place, flags, columns)
+            _add_by_pieces(
+                plan, conv, of_x, of_w, of_y, rows, taps, taps_w, k_len, piece, place, flags, columns
+            )
         else:
             add_product(
                 plan, of_x, of_w, of_y, rows, cout, taps, k_len,
@@ -137,7 +141,11 @@ def _add_by_pieces(
     place: tuple[Pointer, Pointer], flags: int, columns: tuple[int, int] | None,
 ) -> None:  # fmt: skip
     """Piece after piece of w's rows: packed into scratch, where L2 still has it when it is read."""
-    pieces = [(t + k, t_w + k * conv.cout) for t, t_w in zip(taps, taps_w, strict=True) for k in range(0, k_len, piece)]
+    pieces = [
+        (t + k, t_w + k * conv.cout)
+        for t, t_w in zip(taps, taps_w, strict=True)
+        for k in range(0, k_len, piece)
+    ]
     cout = conv.cout // conv.groups
     scratch = plan.mark()
     packed = plan.scratch(piece * padded_columns(cout, plan.item) * plan.item)
@@ -165,7 +173,9 @@ def _spread(rows: Rows, x: Images, y: Images, enough: int = 128) -> Rows:
     """The rows of one image, for all images: each image a group, or one long table where an image alone has few rows."""
     if x.n > 1 and len(rows.a) < enough:
         images = np.arange(x.n)[:, None]
-        return rows._replace(a=(images * x.image + rows.a).reshape(-1), c=(images * y.image + rows.c).reshape(-1))
+        return rows._replace(
+            a=(images * x.image + rows.a).reshape(-1), c=(images * y.image + rows.c).reshape(-1)
+        )
     return rows._replace(groups=x.n, a_group=x.image, c_group=y.image)
 
 
@@ -181,7 +191,12 @@ class Phase(NamedTuple):
 def _phases(conv: Conv) -> list[Phase]:
     (kh, kw), (sh, sw), (dh, dw) = conv.window.kernel, conv.window.strides, conv.window.dilation
     return [
-        Phase(r, c, [i for i in range(kh) if (i * dh - r) % sh == 0], [j for j in range(kw) if (j * dw - c) % sw == 0])
+        Phase(
+            r,
+            c,
+            [i for i in range(kh) if (i * dh - r) % sh == 0],
+            [j for j in range(kw) if (j * dw - c) % sw == 0],
+        )
         for r in range(sh)
         for c in range(sw)
     ]
@@ -203,7 +218,11 @@ def add_flip_weights(
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
     kw = conv.window.kernel[1]
     for phase in _phases(conv):
-        taps = [(i * kw + j) * cin * conv.cout for i in phase.kernel_rows[::-1] for j in phase.kernel_columns[::-1]]
+        taps = [
+            (i * kw + j) * cin * conv.cout
+            for i in phase.kernel_rows[::-1]
+            for j in phase.kernel_columns[::-1]
+        ]
         for g in range(conv.groups if taps else 0):
             add_pack(
                 plan, w + g * cout * plan.item, packed,
@@ -255,7 +274,10 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad
         back = [-((j * dw - phase.column) // sw) * grad_y.c for j in phase.kernel_columns[::-1]]
         taps, k_len = [u + b for u in up for b in back], cout
         if conv.groups == 1 and up and back and np.all(np.diff(back) == cout):
-            taps, k_len = [u + back[0] for u in up], len(back) * cout  # a row of the kernel lies side by side in grad_y
+            taps, k_len = (
+                [u + back[0] for u in up],
+                len(back) * cout,
+            )  # a row of the kernel lies side by side in grad_y
         for g in range(conv.groups):
             add_product(
                 plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
@@ -278,11 +300,15 @@ def _scatters(conv: Conv) -> bool:
     (kh, kw), cout = conv.window.kernel, conv.cout // conv.groups
     if conv.window.strides != (1, 1) or conv.h * conv.w > SMALL_IMAGE:
         return False
-    taps = sum(len(_reached(conv, 0, i)) for i in range(kh)) * sum(len(_reached(conv, 1, j)) for j in range(kw))
+    taps = sum(len(_reached(conv, 0, i)) for i in range(kh)) * sum(
+        len(_reached(conv, 1, j)) for j in range(kw)
+    )
     return taps * (1 + SCATTER_COST / max(1, cout)) < 0.9 * conv.h * conv.w * kh * kw
 
 
-def _add_scattered_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images) -> None:
+def _add_scattered_grad_input(
+    plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images
+) -> None:
     """grad_x[n, oh + kh * dh - top, ow + kw * dw - left, ci] += sum over co of grad_y[n, oh, ow, co] * w[kh, kw, ci, co], tap by tap."""
     (kh, kw), (dh, dw), ((top, _), (left, _)) = conv.window.kernel, conv.window.dilation, conv.halo
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
@@ -290,7 +316,10 @@ def _add_scattered_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Po
     for g in range(conv.groups):
         for i in range(kh):
             for j in range(kw):
-                r, c = (t.reshape(-1) for t in np.meshgrid(_reached(conv, 0, i), _reached(conv, 1, j), indexing="ij"))
+                r, c = (
+                    t.reshape(-1)
+                    for t in np.meshgrid(_reached(conv, 0, i), _reached(conv, 1, j), indexing="ij")
+                )
                 a, to = grad_y.pixels(r, c), grad_x.pixels(r + i * dh - top, c + j * dw - left)
                 place = (kh - 1 - i) * kw + kw - 1 - j  # taps are packed from last to first
                 add_product(

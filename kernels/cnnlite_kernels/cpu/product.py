@@ -14,8 +14,13 @@ from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.sweep import sweep
 from cnnlite_kernels.cpu.tile import ACCUMULATE
 
-VECTORS = 2  # vectors of columns in a tile: with 14 rows, 28 accumulators, 2 of B and 1 of A fill 32 registers
-ROWS = {32: (14, 12, 10, 9, 8, 4, 1), 16: (6, 4, 2, 1)}  # rows that a tile may have, by the number of vector registers
+VECTORS = (
+    2  # vectors of columns in a tile: with 14 rows, 28 accumulators, 2 of B and 1 of A fill 32 registers
+)
+ROWS = {
+    32: (14, 12, 10, 9, 8, 4, 1),
+    16: (6, 4, 2, 1),
+}  # rows that a tile may have, by the number of vector registers
 B_CYCLES = 6  # to bring two vectors of B from L2, seen with 64-byte vectors
 TILE_CYCLES = 15  # of a tile besides its sums
 CACHE = 1 << 18  # bytes of B, and of A, that one pass keeps in L2
@@ -86,7 +91,9 @@ def tile_rows(rows: int, depth: int = 256, pool: int = 1, vectors: int = VECTORS
     for each."""
     registers = host().registers
     # all sums, a row of B and a number of A have to fit
-    choices = [mr for mr in ROWS[registers] if mr % pool == 0 and mr * max(vectors, VECTORS) + vectors < registers]
+    choices = [
+        mr for mr in ROWS[registers] if mr % pool == 0 and mr * max(vectors, VECTORS) + vectors < registers
+    ]
     if not choices:  # a pooling window as tall as no usual tile
         choices = [pool]
 
