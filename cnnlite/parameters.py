@@ -37,7 +37,12 @@ class Parameter:
     """
 
     def __init__(
-        self, layer: Layer, name: str, shape: Sequence[int], initializer: Initializer, regularizer: Regularizer | None = None
+        self,
+        layer: Layer,
+        name: str,
+        shape: Sequence[int],
+        initializer: Initializer,
+        regularizer: Regularizer | None = None,
     ) -> None:
         self.layer, self.name, self.shape = layer, name, tuple(shape)
         self.initializer, self.regularizer = initializer, regularizer
@@ -95,9 +100,12 @@ class Parameter:
 
 
 class Store:
-    """A flat buffer of values, one of gradients, and a version that counts changes of the values."""
+    """A flat buffer of values, one of gradients, and a version that counts changes of the values.
 
-    def __init__(self, parameters: Iterable[Parameter], dtype: Any, rng: np.random.Generator) -> None:
+    The first values are drawn from `rng`; without one they are zeros, for somebody who has them already.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], dtype: Any, rng: np.random.Generator | None) -> None:
         self.parameters = list(parameters)
         size = 0
         for parameter in self.parameters:
@@ -106,8 +114,16 @@ class Store:
         self.values = aligned_zeros(size, dtype)
         self.grads = aligned_zeros(size, dtype)
         self.version = 0
-        for parameter in self.parameters:
+        for parameter in self.parameters if rng is not None else []:
             parameter.assign(parameter.initializer(parameter.shape, dtype=self.values.dtype, rng=rng))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy's buffers begin on cache lines too."""
+        self.__dict__.update(state)
+        for name in ("values", "grads"):
+            copied = state[name]
+            setattr(self, name, aligned_zeros(copied.size, copied.dtype))
+            getattr(self, name)[:] = copied
 
 
 class Range(NamedTuple):

@@ -169,4 +169,8 @@ def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
     """
     if regularizer is None:
         return None
+    if _BY_CLASS_NAME.get(type(regularizer).__name__) is not type(regularizer):
+        regularizer = L1L2(
+            regularizer.l1, regularizer.l2
+        )  # a subclass of the caller's own: its penalty is the same
     return {"class_name": type(regularizer).__name__, "config": regularizer.get_config()}

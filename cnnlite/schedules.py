@@ -261,6 +261,15 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
     return {"class_name": type(schedule).__name__, "config": schedule.get_config()}
 
 
+def is_known(schedule: Any) -> bool:
+    """Say whether ``deserialize`` can make the schedule again: not if its class, or function, is the caller's own.
+
+    >>> is_known(CosineDecay(0.1, 100)), is_known(lambda step: 0.1)
+    (True, False)
+    """
+    return _BY_CLASS_NAME.get(type(schedule).__name__) is type(schedule)
+
+
 def deserialize(config: dict[str, Any]) -> LearningRateSchedule:
     """Return the schedule that ``serialize`` described; ValueError for a class that is not one of these.
 

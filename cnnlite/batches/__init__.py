@@ -1,6 +1,6 @@
 """Where fit, evaluate and predict read their batches: arrays, lists, generators, Sequence-like objects."""
 
-from cnnlite.batches.arrays import ArrayBatches, as_array, split_validation
+from cnnlite.batches.arrays import ArrayBatches, as_array, check_positive, split_validation
 from cnnlite.batches.rows import borrow, gather
 from cnnlite.batches.streams import Batch, StreamBatches, is_stream
 from cnnlite.batches.weights import class_weights
@@ -11,6 +11,7 @@ __all__ = [
     "StreamBatches",
     "as_array",
     "borrow",
+    "check_positive",
     "class_weights",
     "gather",
     "is_stream",

@@ -33,6 +33,10 @@ class Callback:
     def __init__(self) -> None:
         self.params = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy prints by itself: the progress bar that this one prints around may not be copied."""
+        return {name: value for name, value in self.__dict__.items() if name != "say"}
+
     def set_params(self, params: dict[str, Any]) -> None:
         """Keep the arguments of the call that is about to begin."""
         self.params = params

@@ -82,26 +82,39 @@ def lower(
         with_dropout: whether dropout is a stage; outside training it does nothing.
     """
     stages: list[Stage] = []
-    for layer in layers:
-        new = layer.stages()
-        for stage in new:
+    for number, layer in enumerate(layers):
+        for stage in layer.stages():
             if isinstance(stage, DropoutStage):
                 if not with_dropout:
                     continue
-                stage = replace(stage, stream=(stage.stream << 16) + len(stages))  # layers draw different masks
+                # Layers draw different masks, and the same ones whatever is fused.
+                stage = replace(stage, stream=(stage.stream << 16) + number)
             fused = _fuse(stages[-1], stage, keep, poolable) if stages else None
             if fused is None:
                 stages.append(stage)
             else:
                 stages[-1] = fused
+        if not stages and (layer.name in keep or number == len(layers) - 1):
+            stages.append(_same(layer))
         if stages:  # a layer that only gives its input another shape has the output of the one before
             stages[-1] = replace(stages[-1], names=(*stages[-1].names, layer.name))
     return stages
 
 
+def _same(layer: Layer) -> Stage:
+    """A stage that changes nothing, where a network or an output that somebody wants has none of its own."""
+    assert layer.input_shape is not None
+    sample = image_shape(layer.input_shape)
+    return PoolStage(sample, sample, Window2D.of(1))
+
+
 def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> Stage | None:
     """Both stages as one, or None."""
-    if not isinstance(first, ConvStage) or first.pool is not None or any(name in keep for name in first.names):
+    if (
+        not isinstance(first, ConvStage)
+        or first.pool is not None
+        or any(name in keep for name in first.names)
+    ):
         return None
     if isinstance(second, ActivationStage) and first.activation is None:
         return replace(first, activation=second.activation, names=())

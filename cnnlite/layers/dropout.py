@@ -15,7 +15,7 @@ class Dropout(Layer):
     the batch, not on threads.
 
     Args:
-        rate: from 0 up to, not including, 1.
+        rate: from 0 up to, not including, 1. noise_shape: None, kept for Keras's sake.
         seed: makes this layer's masks its own; default: all come from `cnnlite.set_random_seed`.
 
     Input shape: any. Output shape: the same.
@@ -28,8 +28,12 @@ class Dropout(Layer):
     0.5
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if noise_shape is not None:
+            raise ValueError(
+                f"{self.name}: expected noise_shape None, each number has a mask of its own; got {noise_shape!r}."
+            )
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
             raise ValueError(f"{self.name}: expected rate from 0 up to 1, got {rate!r}.")
         self.rate = float(rate)

@@ -72,7 +72,9 @@ class Layer:
 
     # shapes and parameters
 
-    def add_parameter(self, name: str, shape: Sequence[int], initializer: Any, regularizer: Any = None) -> Parameter:
+    def add_parameter(
+        self, name: str, shape: Sequence[int], initializer: Any, regularizer: Any = None
+    ) -> Parameter:
         parameter = Parameter(self, name, shape, initializers.get(initializer), regularizers.get(regularizer))
         self.parameters.append(parameter)
         return parameter
@@ -90,6 +92,11 @@ class Layer:
         self.input_shape = input_shape
         self.declare(input_shape)
 
+    def forget(self) -> None:
+        """Takes `prepare` back."""
+        self.input_shape = self.output_shape = None
+        self.parameters = []
+
     def build(self, input_shape: Sequence[int]) -> None:
         """Makes the weights of a layer that stands alone; a model builds its layers itself.
 
@@ -100,7 +107,6 @@ class Layer:
         if not self.built:
             Store(self.parameters, self.dtype or "float32", seeds.generator())
             self.built = True
-
 
     # what a user reads
 

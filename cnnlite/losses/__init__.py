@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnlite.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
+from cnnlite.losses.crossentropy import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
 from cnnlite.losses.loss import FunctionLoss, Loss
 from cnnlite.losses.mean_squared_error import MeanSquaredError
 
@@ -37,7 +41,7 @@ def get(identifier: Any) -> Loss:
         ValueError: an unknown name. TypeError: anything else.
 
     >>> get("mse").name
-    'MeanSquaredError'
+    'mean_squared_error'
     """
     if isinstance(identifier, Loss):
         return identifier
@@ -60,7 +64,9 @@ def serialize(loss: Loss) -> dict[str, Any]:
         ValueError: a loss of the user's own.
     """
     if type(loss).__name__ not in _BY_CLASS:
-        raise ValueError(f"loss: {loss.name} is not one of cnnlite's and cannot be saved; compile again after loading.")
+        raise ValueError(
+            f"loss: {loss.name} is not one of cnnlite's and cannot be saved; compile again after loading."
+        )
     return {"class_name": type(loss).__name__, "config": loss.get_config()}
 
 

@@ -25,12 +25,33 @@ def _labels(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
 
 
 class _CrossEntropy(Loss):
-    def __init__(self, from_logits: bool = False, name: str | None = None, reduction: str = "sum_over_batch_size") -> None:
+    """What all three have in common. label_smoothing: targets t become t * (1 - s) + s / classes."""
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        name: str | None = None,
+        reduction: str = "sum_over_batch_size",
+    ) -> None:
         super().__init__(name, reduction)
-        self.from_logits = bool(from_logits)
+        if isinstance(label_smoothing, bool) or not 0 <= label_smoothing <= 1:
+            raise ValueError(f"{self.name}: expected label_smoothing from 0 to 1, got {label_smoothing!r}.")
+        self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
+
+    def _smooth(self, targets: np.ndarray, classes: int) -> np.ndarray:
+        return (
+            targets * (1 - self.label_smoothing) + self.label_smoothing / classes
+            if self.label_smoothing
+            else targets
+        )
 
     def get_config(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits, **super().get_config()}
+        return {
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            **super().get_config(),
+        }
 
 
 class CategoricalCrossentropy(_CrossEntropy):
@@ -38,6 +59,7 @@ class CategoricalCrossentropy(_CrossEntropy):
 
     Args:
         from_logits: whether predictions are logits, not probabilities.
+        label_smoothing: s from 0 to 1; targets t become t * (1 - s) + s / classes.
 
     y_true: (n, classes), y_pred: (n, classes).
 
@@ -47,7 +69,7 @@ class CategoricalCrossentropy(_CrossEntropy):
     """
 
     def _targets(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return y_true
+        return self._smooth(y_true, y_pred.shape[-1])
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return -(self._targets(y_true, y_pred) * self._logs(y_pred)).sum(axis=-1)
@@ -68,13 +90,20 @@ class CategoricalCrossentropy(_CrossEntropy):
         return (slope - (slope * p).sum(axis=-1, keepdims=True)) / total
 
     def kernel(self, activation: str | None) -> LossKernel | None:
+        if self.label_smoothing:
+            return None
         if self.from_logits:
             return LossKernel("softmax_cross_entropy", (0,))
-        return LossKernel("softmax_cross_entropy", (0,), replaces="softmax") if activation == "softmax" else None
+        return (
+            LossKernel("softmax_cross_entropy", (0,), replaces="softmax") if activation == "softmax" else None
+        )
 
 
 class SparseCategoricalCrossentropy(CategoricalCrossentropy):
     """-log of the probability of the label: CategoricalCrossentropy with integers in place of one-hot rows.
+
+    Args:
+        from_logits: whether predictions are logits, not probabilities.
 
     y_true: (n,) or (n, 1) integers, y_pred: (n, classes).
 
@@ -83,8 +112,16 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
     0.2877
     """
 
+    def __init__(
+        self, from_logits: bool = False, name: str | None = None, reduction: str = "sum_over_batch_size"
+    ) -> None:
+        super().__init__(from_logits, 0.0, name, reduction)
+
     def _targets(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return np.eye(y_pred.shape[-1], dtype=y_pred.dtype)[_labels(y_true, y_pred)]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"from_logits": self.from_logits, "name": self.name, "reduction": self.reduction}
 
     def kernel(self, activation: str | None) -> LossKernel | None:
         kernel = super().kernel(activation)
@@ -94,6 +131,10 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
 class BinaryCrossentropy(_CrossEntropy):
     """The mean over the last axis of -(t log p + (1 - t) log(1 - p)), with p = sigmoid(y_pred) for from_logits=True.
 
+    Args:
+        from_logits: whether predictions are logits, not probabilities.
+        label_smoothing: s from 0 to 1; targets t become t * (1 - s) + s / 2.
+
     y_true, y_pred: (n, outputs).
 
     >>> from cnnlite import losses
@@ -102,7 +143,7 @@ class BinaryCrossentropy(_CrossEntropy):
     """
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        y_true = y_true.reshape(y_pred.shape)
+        y_true = self._smooth(y_true.reshape(y_pred.shape), 2)
         if self.from_logits:
             losses = np.maximum(y_pred, 0) - y_pred * y_true + np.log1p(np.exp(-np.abs(y_pred)))
         else:
@@ -111,11 +152,13 @@ class BinaryCrossentropy(_CrossEntropy):
         return losses.mean(axis=-1)
 
     def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        y_true = y_true.reshape(y_pred.shape)
+        y_true = self._smooth(y_true.reshape(y_pred.shape), 2)
         if self.from_logits:
             return (1 / (1 + np.exp(-y_pred)) - y_true) / y_pred.shape[-1]
         p = np.clip(y_pred, EPSILON, 1 - EPSILON)
         return np.where(p == y_pred, (p - y_true) / (p * (1 - p)), 0) / y_pred.shape[-1]
 
     def kernel(self, activation: str | None) -> LossKernel | None:
+        if self.label_smoothing:
+            return None
         return LossKernel("elementwise", (BINARY_LOGITS if self.from_logits else BINARY,))

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnlite.naming import snake_case
+
 
 class LossKernel(NamedTuple):
     """How a loss is computed by a kernel of cnnlite_kernels.cpu.losses.
@@ -46,7 +48,7 @@ class Loss:
             raise ValueError(
                 f'{type(self).__name__}: expected reduction "sum_over_batch_size", "sum" or "none", got {reduction!r}.'
             )
-        self.name = name or type(self).__name__
+        self.name = name or snake_case(type(self).__name__)
         self.reduction = reduction
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -64,18 +66,28 @@ class Loss:
         return None
 
     def per_sample(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        """The loss of each sample, (n,)."""
-        losses = np.asarray(self.call(np.asarray(y_true), np.asarray(y_pred)))
-        return losses.reshape(len(losses), -1).mean(axis=1) if losses.ndim > 1 else losses
+        """The loss of each sample, (n,).
+
+        Raises:
+            ValueError: `call` returned something else.
+        """
+        y_pred = np.asarray(y_pred)
+        losses = np.asarray(self.call(np.asarray(y_true), y_pred))
+        if losses.shape[:1] != y_pred.shape[:1]:
+            raise ValueError(
+                f"{self.name}: expected call(y_true, y_pred) to return one loss a sample, shape {y_pred.shape[:1]}, got shape "
+                f"{losses.shape}; the mean over samples is taken for you."
+            )
+        return losses.mean(axis=tuple(range(1, losses.ndim))) if losses.ndim > 1 else losses
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch, as a float (an array (n,) with reduction "none")."""
+        """The loss of a batch, as a float (an array (n,) with reduction "none"); that of no samples is 0."""
         losses = self.per_sample(y_true, y_pred)
         if sample_weight is not None:
             losses = losses * np.asarray(sample_weight)
         if self.reduction == "none" or self.reduction is None:
             return losses
-        return float(losses.sum() if self.reduction == "sum" else losses.mean())
+        return float(losses.sum() if self.reduction == "sum" else losses.sum() / max(1, len(losses)))
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "reduction": self.reduction}
@@ -90,7 +102,12 @@ class FunctionLoss(Loss):
 
     def _both(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         result = self.function(y_true, y_pred)
-        if not isinstance(result, tuple) or len(result) != 2 or np.shape(result[1]) != y_pred.shape:
+        if (
+            not isinstance(result, tuple)
+            or len(result) != 2
+            or np.shape(result[0])[:1] != y_pred.shape[:1]
+            or np.shape(result[1]) != y_pred.shape
+        ):
             raise ValueError(
                 f"{self.name}: expected a loss function to return (losses of shape {y_pred.shape[:1]}, gradient of shape "
                 f"{y_pred.shape}), because there is no autograd; got {type(result).__name__}. Or pass a cnnlite.losses.Loss."

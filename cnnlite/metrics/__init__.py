@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-ACCURACIES = ("accuracy", "acc", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy")
-
 
 class Metric:
     """A metric from a function of (y_true, y_pred) that returns one number a sample, (n,), or one for the batch.
@@ -31,20 +29,58 @@ class Metric:
         return float(np.mean(self.function(y_true, y_pred)))
 
 
+def binary_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """1 where a prediction is on its target's side of a half, else 0; of y_pred's shape.
+
+    >>> import numpy as np
+    >>> binary_accuracy(np.array([[1], [0]]), np.array([[0.8], [0.6]])).ravel()
+    array([1., 0.])
+    """
+    return ((y_pred > 0.5) == (y_true.reshape(y_pred.shape) > 0.5)).astype(np.float64)
+
+
+def sparse_categorical_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """1 where the largest of the predictions (n, ..., classes) is the label's, (n, ...) or (n, ..., 1), else 0; (n, ...).
+
+    >>> import numpy as np
+    >>> sparse_categorical_accuracy(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]))
+    array([1., 0.])
+    """
+    return (y_pred.argmax(axis=-1) == y_true.reshape(y_pred.shape[:-1])).astype(np.float64)
+
+
+def categorical_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """1 where the largest of the predictions (n, ..., classes) is that of the targets, else 0; (n, ...).
+
+    >>> import numpy as np
+    >>> categorical_accuracy(np.array([[0, 1], [1, 0]]), np.array([[0.2, 0.8], [0.4, 0.6]]))
+    array([1., 0.])
+    """
+    return (y_pred.argmax(axis=-1) == y_true.argmax(axis=-1)).astype(np.float64)
+
+
 def accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """1 where a prediction is right, else 0, (n,): its largest output is the label (or the largest target); with a single output,
-    it is on the label's side of a half.
+    """1 where a prediction is right, else 0: `binary_accuracy` for one output, `sparse_categorical_accuracy` for labels,
+    `categorical_accuracy` for targets of the predictions' shape, as Keras chooses.
 
     >>> import numpy as np
     >>> accuracy(np.array([1, 0]), np.array([[0.2, 0.8], [0.4, 0.6]]))
     array([1., 0.])
     """
     if y_pred.shape[-1] == 1:
-        return ((y_pred > 0.5).reshape(-1) == (y_true > 0.5).reshape(-1)).astype(np.float64)
-    best = y_pred.argmax(axis=-1)
-    if y_true.ndim == y_pred.ndim and y_true.shape[-1] > 1:
-        y_true = y_true.argmax(axis=-1)
-    return (best.reshape(-1) == y_true.reshape(-1)).astype(np.float64)
+        return binary_accuracy(y_true, y_pred)
+    if y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1:
+        return sparse_categorical_accuracy(y_true, y_pred)
+    return categorical_accuracy(y_true, y_pred)
+
+
+_BY_NAME: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
+    "accuracy": accuracy,
+    "acc": accuracy,
+    "sparse_categorical_accuracy": sparse_categorical_accuracy,
+    "categorical_accuracy": categorical_accuracy,
+    "binary_accuracy": binary_accuracy,
+}
 
 
 def get(identifier: Any) -> Metric:
@@ -59,14 +95,39 @@ def get(identifier: Any) -> Metric:
     if isinstance(identifier, Metric):
         return identifier
     if isinstance(identifier, str):
-        if identifier not in ACCURACIES:
-            raise ValueError(f"metrics: expected one of {ACCURACIES}, a function or a Metric, got {identifier!r}.")
-        return Metric(accuracy, identifier)
+        if identifier not in _BY_NAME:
+            raise ValueError(
+                f"metrics: expected one of {list(_BY_NAME)}, a function or a Metric, got {identifier!r}."
+            )
+        return Metric(_BY_NAME[identifier], identifier)
+    if isinstance(identifier, type):
+        raise TypeError(
+            f"metrics: expected names, functions or Metrics, got the class {identifier.__name__}; call it first."
+        )
     if callable(identifier):
         return Metric(identifier)
     raise TypeError(f"metrics: expected names, functions or Metrics, got {type(identifier).__name__}.")
 
 
-def is_accuracy(metric: Metric) -> bool:
-    """Whether the loss's kernel counts it on the way."""
-    return metric.function is accuracy
+def names() -> list[str]:
+    """The metrics that have a name.
+
+    >>> names()[0]
+    'accuracy'
+    """
+    return list(_BY_NAME)
+
+
+def is_counted(metric: Metric, output_shape: tuple[int, ...]) -> bool:
+    """Whether the loss's kernel counts it on the way: right predictions of networks with one row of outputs.
+
+    >>> is_counted(get("accuracy"), (10,)), is_counted(get("binary_accuracy"), (10,))
+    (True, False)
+    """
+    if len(output_shape) != 1:
+        return False
+    if metric.function is accuracy:
+        return True
+    return metric.function is binary_accuracy if output_shape == (1,) else metric.function in (
+        categorical_accuracy, sparse_categorical_accuracy
+    )  # fmt: skip

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from cnnlite import seeds
-from cnnlite.batches import ArrayBatches, StreamBatches, as_array, borrow, gather, is_stream
+from cnnlite.batches import ArrayBatches, StreamBatches, as_array, borrow, check_positive, gather, is_stream
 from cnnlite.callbacks import CallbackList
+from cnnlite.layers import Dropout
 from cnnlite.models.stack import Stack
+from cnnlite.models.steps import verbosity
+from cnnlite.models.targets import batch_of
 from cnnlite.parameters import Parameter
 from cnnlite.progress import Progress
 
@@ -22,10 +25,18 @@ class Inference(Stack):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._last: tuple[Any, dict[str, int]] | None = None
+        self._last: tuple[Any, dict[str, int], int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_last": None}
 
     def predict(
-        self, x: Any, batch_size: int | None = None, verbose: int | str = "auto", steps: int | None = None, callbacks: Any = None
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
     ) -> np.ndarray:
         """The network's outputs.
 
@@ -41,20 +52,28 @@ class Inference(Stack):
         Raises:
             ValueError: samples of another shape. TypeError: not numbers.
         """
-        if type(x) is np.ndarray and x.dtype == self.dtype and verbose in (0, "auto") and steps is None and callbacks is None:
+        if (
+            type(x) is np.ndarray
+            and x.dtype == self.dtype
+            and verbose in (0, "auto")
+            and steps is None
+            and callbacks is None
+        ):
             return self._predict_array(x, batch_size)
         return self._predict_any(x, batch_size, verbose, steps, callbacks)
 
     def _predict_array(self, x: np.ndarray, batch_size: int | None) -> np.ndarray:
         """The short way for an array that needs no conversion."""
+        if batch_size is not None:
+            check_positive(batch_size, "batch_size", "predict")
         if not self.built:
             self.build(x.shape[1:])
         if x.shape[1:] != self.input_shape:
             self._check_samples(x.shape[1:], "predict")
         n = len(x)
         out = np.empty((n, *self.output_shape), self.dtype)  # type: ignore[misc]
-        if not x.flags.c_contiguous:
-            x = np.ascontiguousarray(x)
+        if not (x.flags.c_contiguous and x.flags.aligned):
+            x = x.copy()
         at_once = max(AT_ONCE, batch_size or 0)
         network = self.network
         if n <= at_once:
@@ -66,15 +85,19 @@ class Inference(Stack):
             network.predict(rows, out[first : first + at_once])
         return out
 
-    def _predict_any(self, x: Any, batch_size: int | None, verbose: int | str, steps: int | None, callbacks: Any) -> np.ndarray:
+    def _predict_any(
+        self, x: Any, batch_size: int | None, verbose: int | str, steps: int | None, callbacks: Any
+    ) -> np.ndarray:
         size = 32 if batch_size is None else batch_size
         stream = is_stream(x)
         batches: Any = (
-            StreamBatches(x, steps=steps, op="predict") if stream else ArrayBatches(x, batch_size=size, steps=steps, op="predict")
+            StreamBatches(x, steps=steps, op="predict")
+            if stream
+            else ArrayBatches(x, batch_size=size, steps=steps, op="predict")
         )
         params = {"steps": batches.steps}
         outputs = []
-        with Progress(0 if verbose == "auto" else int(verbose), batches.steps, 0 if stream else size) as progress:
+        with Progress(verbosity(verbose, 0, "predict"), batches.steps, 0 if stream else size) as progress:
             called = CallbackList(callbacks, self, params, say=progress.message)
             called.on_predict_begin()
             for number, batch in enumerate(batches):
@@ -104,6 +127,7 @@ class Inference(Stack):
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """`predict` of one batch."""
+        x = as_array(x, "x", "predict_on_batch")
         return self._predict_any(x, max(1, len(x)), 0, None, None)
 
     def _check_samples(self, shape: tuple[int, ...], op: str) -> None:
@@ -115,7 +139,9 @@ class Inference(Stack):
                 hint = " Is it one sample? Then x[None]; or is there an axis too many?"
             elif shape == ():
                 hint = " Is it one sample? Then x[None]."
-            raise ValueError(f"{op}: expected x of shape (n, {_commas(self.input_shape)}), got (n, {_commas(shape)}).{hint}")
+            raise ValueError(
+                f"{op}: expected x of shape {batch_of(self.input_shape)}, got {batch_of(shape)}.{hint}"
+            )
 
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
         """The network's outputs for a batch; with training=True as during training (dropout drops)."""
@@ -132,7 +158,7 @@ class Inference(Stack):
             the network's own output.
 
         A forward pass replaces what an earlier one has left: `backward` is always that of the last one, and may be called more
-        than once.
+        than once, which adds up. A training step with a loss or metric of one's own is a forward pass too.
         """
         array = as_array(x, "x", "forward")
         self.build(array.shape[1:])
@@ -144,15 +170,20 @@ class Inference(Stack):
             self.get_layer(name)
         passes, numbers = self.network.passes(len(array), training, names, self.trainable_weights)
         gather(array, slice(0, len(array)), passes.x.reshape(array.shape))
-        self._draw_masks(training)
+        self._draw_masks(training and self._has_masks())
         passes.forward()
-        self._last = passes, numbers
+        self._last = passes, numbers, int(self.network.key[0])
         if outputs is None:
             return self._output(passes, numbers[""], self.output_shape)
-        return {name: self._output(passes, numbers[name], self.get_layer(name).output_shape) for name in names}
+        return {
+            name: self._output(passes, numbers[name], self.get_layer(name).output_shape) for name in names
+        }
 
-    def _draw_masks(self, training: bool) -> None:
-        if training:
+    def _has_masks(self) -> bool:
+        return any(isinstance(layer, Dropout) for layer in self.layers)
+
+    def _draw_masks(self, wanted: bool) -> None:
+        if wanted:
             self.network.key[0] = seeds.draw_key()
 
     def _output(self, passes: Any, number: int, shape: Any) -> np.ndarray:
@@ -173,7 +204,7 @@ class Inference(Stack):
         """
         if self._last is None:
             raise RuntimeError("backward: expected a forward pass before it; call model.forward(x).")
-        passes, numbers = self._last
+        passes, numbers, key = self._last
         given = grad if isinstance(grad, Mapping) else {"": grad}
         if not given:
             raise ValueError("backward: expected at least one gradient, got an empty dict.")
@@ -181,7 +212,9 @@ class Inference(Stack):
         for name, value in given.items():
             if name not in numbers:
                 asked = [known for known in numbers if known]
-                raise ValueError(f"backward: expected gradients of outputs that forward was asked for, {asked}, got {name!r}.")
+                raise ValueError(
+                    f"backward: expected gradients of outputs that forward was asked for, {asked}, got {name!r}."
+                )
             shape = self.output_shape if name == "" else self.get_layer(name).output_shape
             value = np.asarray(value, self.dtype)
             n = len(passes.x) // int(np.prod(self.input_shape))  # type: ignore[arg-type]
@@ -189,6 +222,7 @@ class Inference(Stack):
                 raise ValueError(f"backward: expected a gradient of shape {(n, *shape)}, got {value.shape}.")  # type: ignore[misc]
             number = numbers[name]
             grads[number] = grads[number] + value if number in grads else value
+        self.network.key[0] = key  # the masks of that forward pass, whatever was trained since
         return passes.backward(grads).reshape(-1, *self.input_shape).copy()  # type: ignore[misc]
 
     def zero_gradients(self) -> None:
@@ -203,7 +237,3 @@ class Inference(Stack):
 
     def _parameters_by_path(self) -> dict[str, Parameter]:
         return {parameter.path: parameter for parameter in self.weights}
-
-
-def _commas(shape: Any) -> str:
-    return ", ".join(map(str, shape))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlite import layers, losses, optimizers
+from cnnlite import layers, losses, metrics, optimizers
 from cnnlite.files import atomic_write
 from cnnlite.layers.layer import assign_all
 
@@ -24,12 +25,16 @@ def model_config(model: Stack) -> dict[str, Any]:
     """A model without its weights, fit for JSON."""
     for layer in model.layers:
         if type(layer).__name__ not in _LAYERS:
-            raise ValueError(f"{model.name}: layer {layer.name} is not one of cnnlite's and cannot be saved; use save_weights.")
+            raise ValueError(
+                f"{model.name}: layer {layer.name} is not one of cnnlite's and cannot be saved; use save_weights."
+            )
     return {
         "name": model.name,
         "dtype": model.dtype.name,
         "input_shape": None if model.input_shape is None else list(model.input_shape),
-        "layers": [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in model.layers],
+        "layers": [
+            {"class_name": type(layer).__name__, "config": layer.get_config()} for layer in model.layers
+        ],
     }
 
 
@@ -40,6 +45,10 @@ def model_from_config(config: dict[str, Any]) -> Sequential:
     if config["input_shape"] is not None:
         model.add(layers.Input(config["input_shape"]))
     for saved in config["layers"]:
+        if saved["class_name"] not in _LAYERS:
+            raise ValueError(
+                f"{model.name}: expected layers of {sorted(_LAYERS)}, got {saved['class_name']!r}; update cnnlite."
+            )
         model.add(_LAYERS[saved["class_name"]].from_config(saved["config"]))
     return model
 
@@ -54,13 +63,12 @@ def save_model(model: Sequential, filepath: Any) -> None:
         header["iterations"] = optimizer.iterations
         header["metrics"] = [metric.name for metric in model.metrics]
         header["loss"] = None if model.loss is None else _loss(model.loss)
-        if optimizer.layout is not None:
-            place = {parameter: i for i, parameter in enumerate(model.weights)}
-            header["state_of"] = [place[parameter] for parameter in optimizer.layout.parameters if parameter in place]
-            for number, slot in enumerate(optimizer.state):
-                for parameter in optimizer.layout.parameters:
-                    if parameter in place:
-                        arrays[f"state_{number}_{place[parameter]}"] = optimizer.layout.slice(slot, parameter)
+        header["state_of"] = [
+            i for i, parameter in enumerate(model.weights) if optimizer.state_of(parameter) is not None
+        ]
+        for i in header["state_of"]:
+            for number, slot in enumerate(optimizer.state_of(model.weights[i]) or ()):
+                arrays[f"state_{number}_{i}"] = slot
     _write(filepath, header, arrays)
 
 
@@ -75,7 +83,8 @@ def _loss(loss: losses.Loss) -> dict[str, Any] | None:
 def load_model(filepath: Any) -> Sequential:
     """The model that `model.save` wrote: layers, weights, and if it was compiled the optimizer with its state.
 
-    A loss or metric of the user's own is not in the file: compile again to go on training with it.
+    Training goes on where it was, bit for bit. A loss or metric of the user's own is not in the file: compile again to go on with
+    it. A learning rate schedule of the user's own is there as the rate it gave last.
 
     Raises:
         FileNotFoundError: no such file. ValueError: not a file of cnnlite's, damaged, or of a newer format.
@@ -93,39 +102,36 @@ def load_model(filepath: Any) -> Sequential:
     if "model" not in header:
         raise ValueError(f"load_model: {filepath} holds weights alone; make the model and call load_weights.")
     model = model_from_config(header["model"])
-    model.build()
-    assign_all(model.weights, [arrays[f"weight_{i}"] for i in range(len(model.weights))], f"load_model: {filepath}")
+    model._build(None, None)  # the weights are in the file: nothing is drawn, nobody's seed is used up
+    assign_all(model.weights, _weights(arrays), f"load_model: {filepath}")
     if "optimizer" in header:
         optimizer = optimizers.deserialize(header["optimizer"])
-        known = [name for name in header["metrics"] if name in _accuracies()]
+        known = [name for name in header["metrics"] if name in metrics.names()]
         model.compile(optimizer, header["loss"] and losses.deserialize(header["loss"]), known)
-        if "state_of" in header:
-            parameters = [model.weights[i] for i in header["state_of"]]
+        parameters = [model.weights[i] for i in header["state_of"]]
+        if parameters:
             optimizer.build(parameters)
-            for number, slot in enumerate(optimizer.state):
-                for i, parameter in zip(header["state_of"], parameters, strict=True):
-                    optimizer.layout.slice(slot, parameter)[...] = arrays[f"state_{number}_{i}"]  # type: ignore[union-attr]
+            for i, parameter in zip(header["state_of"], parameters, strict=True):
+                for number, slot in enumerate(optimizer.state_of(parameter) or ()):
+                    slot[...] = arrays[f"state_{number}_{i}"]
         optimizer.iterations = header["iterations"]
     return model
-
-
-def _accuracies() -> tuple[str, ...]:
-    from cnnlite.metrics import ACCURACIES
-
-    return ACCURACIES
 
 
 def save_weights(model: Stack, filepath: Any) -> None:
     model.build()
     paths = [parameter.path for parameter in model.weights]
-    _write(filepath, {"format": FORMAT, "paths": paths}, {f"weight_{i}": p.value for i, p in enumerate(model.weights)})
+    _write(
+        filepath,
+        {"format": FORMAT, "paths": paths},
+        {f"weight_{i}": p.value for i, p in enumerate(model.weights)},
+    )
 
 
 def load_weights(model: Stack, filepath: Any) -> None:
     _, arrays = _read(filepath)
     model.build()
-    count = sum(name.startswith("weight_") for name in arrays)
-    assign_all(model.weights, [arrays[f"weight_{i}"] for i in range(count)], f"load_weights: {filepath}")
+    assign_all(model.weights, _weights(arrays), f"load_weights: {filepath}")
 
 
 def _write(filepath: Any, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -135,14 +141,26 @@ def _write(filepath: Any, header: dict[str, Any], arrays: dict[str, np.ndarray])
 
 
 def _read(filepath: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    try:
-        with np.load(filepath, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes())
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as problem:
-        raise ValueError(f"{filepath}: expected a file that cnnlite saved; it is something else or damaged ({problem}).") from None
-    if header.get("format") != FORMAT:
+    with open(filepath, "rb") as file:
+        try:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("no archive of arrays")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            header = json.loads(arrays.pop("header").tobytes())
+            version = header["format"]
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+            raise ValueError(
+                f"{filepath}: expected a file that cnnlite saved; it is something else or damaged ({problem})."
+            ) from None
+    if version != FORMAT:
         raise ValueError(
-            f"{filepath}: expected format {FORMAT}, got {header.get('format')}; a newer cnnlite may have written it."
+            f"{filepath}: expected format {FORMAT}, got {version}; a newer cnnlite may have written it."
         )
     return header, arrays
+
+
+def _weights(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The weights of a file in their order."""
+    return [arrays[f"weight_{i}"] for i in range(sum(name.startswith("weight_") for name in arrays))]

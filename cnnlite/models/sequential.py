@@ -26,9 +26,19 @@ class Sequential(Training):
     (5, 2)
     """
 
-    def summary(self, print_fn: Callable[[str], object] = print) -> None:
-        """Prints a table of the layers with output shapes and numbers of weights."""
-        summary(self, print_fn)
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], object] | None = None,
+    ) -> None:
+        """Prints a table of the layers with output shapes and numbers of weights.
+
+        Args:
+            line_length, positions: kept for Keras's sake; the table is as wide as its text.
+            print_fn: called with each line; default: print.
+        """
+        summary(self, print_fn or print)
 
     def save(self, filepath: Any) -> None:
         """Writes layers, weights, and the optimizer with its state to one file: see `models.load_model`.

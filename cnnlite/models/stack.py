@@ -26,12 +26,15 @@ class Stack:
     """
 
     def __init__(
-        self, layers: Iterable[Any] | None = None, name: str | None = None, *, dtype: str = "float32", device: str | None = None
+        self,
+        layers: Iterable[Any] | None = None,
+        name: str | None = None,
+        *,
+        dtype: str = "float32",
+        device: str | None = None,
     ) -> None:
-        if np.dtype(dtype).name not in DTYPES:
-            raise ValueError(f"{type(self).__name__}: expected dtype 'float32' or 'float64', got {dtype!r}.")
+        self.dtype = _dtype(dtype, type(self).__name__)
         self.name = name or naming.default_name(type(self))
-        self.dtype = np.dtype(dtype)
         check_device(device)
         self.layers: list[Layer] = []
         self.input_shape: tuple[int, ...] | None = None
@@ -39,6 +42,10 @@ class Stack:
         self._network: Any = None
         for layer in layers or []:
             self.add(layer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has no programs, which hold addresses; it makes its own when first needed."""
+        return {**self.__dict__, "_network": None}
 
     # layers
 
@@ -54,16 +61,31 @@ class Stack:
             self.input_shape = layer.shape
             return
         if isinstance(layer, type) and issubclass(layer, Layer):
-            raise TypeError(f"{self.name}: expected a layer, got the class {layer.__name__}; call it: {layer.__name__}(...).")
+            raise TypeError(
+                f"{self.name}: expected a layer, got the class {layer.__name__}; call it: {layer.__name__}(...)."
+            )
+        if isinstance(layer, Stack):
+            raise TypeError(
+                f"{self.name}: expected a layer of cnnlite.layers, got the model {layer.name}; add its layers one by one, "
+                "which shares their weights: for layer in other.layers: model.add(layer)."
+            )
         if not isinstance(layer, Layer):
             raise TypeError(f"{self.name}: expected a layer of cnnlite.layers, got {type(layer).__name__}.")
         if any(other.name == layer.name for other in self.layers):
-            raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; give this one another name.")
-        if not self.layers and self.input_shape is None:
-            self.input_shape = layer.given_input_shape or layer.input_shape
+            raise ValueError(
+                f"{self.name}: there is a layer named {layer.name!r} already; give this one another name."
+            )
+        if layer.dtype is not None and _dtype(layer.dtype, layer.name) != self.dtype:
+            raise ValueError(
+                f"{self.name}: expected layers of dtype {self.dtype}, got {layer.name} of {layer.dtype}; give the model the dtype: "
+                f'Sequential(..., dtype="{layer.dtype}").'
+            )
         before = self.layers[-1].output_shape if self.layers else self.input_shape
+        if not self.layers and before is None:
+            before = layer.given_input_shape or layer.input_shape
         if before is not None:
             layer.prepare(before)
+            self.input_shape = self.input_shape or before
         self.layers.append(layer)
         self._changed()
 
@@ -88,7 +110,9 @@ class Stack:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise ValueError(f"{self.name}: has no layer {name!r}; it has {[layer.name for layer in self.layers]}.")
+        raise ValueError(
+            f"{self.name}: has no layer {name!r}; it has {[layer.name for layer in self.layers]}."
+        )
 
     def _changed(self) -> None:
         self.built = False
@@ -104,29 +128,46 @@ class Stack:
         """
         if self.built:
             return
-        if input_shape is not None and self.input_shape is None:
-            self.input_shape = as_shape(input_shape, self.name)
+        self._build(input_shape, seeds.generator())
+
+    def _build(self, input_shape: Any, rng: np.random.Generator | None) -> None:
+        """`build`, with first weights from `rng`, or zeros without one."""
         if not self.layers:
             raise ValueError(f"{self.name}: has no layers; add some.")
-        if self.input_shape is None:
+        shape = self.input_shape
+        if shape is None and input_shape is not None:
+            shape = as_shape(input_shape, self.name)
+        if shape is None:
             raise ValueError(
                 f"{self.name}: the input shape is not known; begin with layers.Input(shape), give the first layer an "
                 "input_shape, or call build(shape)."
             )
-        shape = self.input_shape
-        for layer in self.layers:
-            layer.prepare(shape)
-            shape = layer.output_shape  # type: ignore[assignment]
+        self._prepare(shape)
         new = [layer for layer in self.layers if not layer.built]
         for layer in self.layers:
             if layer.built and layer.parameters and layer.parameters[0].store.values.dtype != self.dtype:  # type: ignore[union-attr]
-                raise ValueError(f"{self.name}: has dtype {self.dtype}, but {layer.name} was built with another.")
+                raise ValueError(
+                    f"{self.name}: has dtype {self.dtype}, but {layer.name} was built with another."
+                )
         parameters = [parameter for layer in new for parameter in layer.parameters]
         if parameters:
-            Store(parameters, self.dtype, seeds.generator())
+            Store(parameters, self.dtype, rng)
         for layer in new:
             layer.built = True
-        self.built = True
+        self.input_shape, self.built = shape, True
+
+    def _prepare(self, shape: tuple[int, ...]) -> None:
+        """Fixes the shapes of all layers, or of none: data that do not fit must not spoil the model for data that do."""
+        fresh = [layer for layer in self.layers if layer.input_shape is None]
+        try:
+            for layer in self.layers:
+                layer.prepare(shape)
+                assert layer.output_shape is not None
+                shape = layer.output_shape
+        except BaseException:
+            for layer in fresh:
+                layer.forget()
+            raise
 
     @property
     def output_shape(self) -> tuple[int, ...] | None:
@@ -187,6 +228,17 @@ class Stack:
             ValueError: another number of arrays, or another shape; nothing is changed then.
         """
         assign_all(self.weights, weights, self.name)
+
+
+def _dtype(dtype: Any, who: str) -> np.dtype:
+    """A checked dtype of weights."""
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = None
+    if name not in DTYPES:
+        raise ValueError(f"{who}: expected dtype 'float32' or 'float64', got {dtype!r}.")
+    return np.dtype(name)
 
 
 def check_device(device: str | None) -> None:

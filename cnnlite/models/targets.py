@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from cnnlite.batches import gather
-from cnnlite.losses import Loss
-from cnnlite.losses.loss import LossKernel
+from cnnlite.losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    Loss,
+    MeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
+
+_DENSE = (BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError)
 
 
-def check_targets(y: np.ndarray, output_shape: tuple[int, ...], loss: Loss, kernel: LossKernel | None, op: str) -> None:
-    """ValueError unless y (n, ...) fits the network's output and the loss."""
-    outputs, shape = output_shape[-1], y.shape[1:]
-    if kernel is not None and kernel.sparse:
-        if shape not in ((), (1,)):
+def check_targets(y: np.ndarray, output_shape: tuple[int, ...], loss: Loss, op: str) -> None:
+    """ValueError unless y (n, ...) fits the network's output and the loss; a loss of the user's own takes what it likes."""
+    shape = y.shape[1:]
+    if isinstance(loss, SparseCategoricalCrossentropy):
+        if shape not in (output_shape[:-1], (*output_shape[:-1], 1)):
             hint = " They look one-hot: use loss='categorical_crossentropy'." if shape == output_shape else ""
-            raise ValueError(f"{op}: expected labels y of shape (n,) for {loss.name}, got (n, {_commas(shape)}).{hint}")
-        if y.size:
-            low, high = y.min(), y.max()
-            if not (low >= 0 and high < outputs):
-                raise ValueError(
-                    f"{op}: expected labels from 0 to {outputs - 1} for an output of {outputs} classes, got {low} to {high}."
-                )
-            if y.dtype.kind == "f" and not (np.floor(y) == y).all():
-                raise ValueError(f"{op}: expected whole labels for {loss.name}, got fractions such as {y[np.floor(y) != y][0]}.")
-    elif kernel is not None and math.prod(shape) != math.prod(output_shape):
+            raise ValueError(
+                f"{op}: expected labels y of shape {batch_of(output_shape[:-1])} for {loss.name}, got {batch_of(shape)}.{hint}"
+            )
+        _check_labels(y, output_shape[-1], loss, op)
+    elif isinstance(loss, _DENSE) and _without_last_one(shape) != _without_last_one(output_shape):
         hint = ""
-        if loss.name == "CategoricalCrossentropy" and shape in ((), (1,)):
+        if isinstance(loss, CategoricalCrossentropy) and shape in ((), (1,)):
             hint = " For integer labels use loss='sparse_categorical_crossentropy'."
-        raise ValueError(f"{op}: expected targets y of shape (n, {_commas(output_shape)}), got (n, {_commas(shape)}).{hint}")
+        raise ValueError(
+            f"{op}: expected targets y of shape {batch_of(output_shape)}, got {batch_of(shape)}.{hint}"
+        )
+
+
+def _check_labels(y: np.ndarray, classes: int, loss: Loss, op: str) -> None:
+    if not y.size:
+        return
+    low, high = y.min(), y.max()
+    if not (low >= 0 and high < classes):
+        raise ValueError(
+            f"{op}: expected labels from 0 to {classes - 1} for an output of {classes} classes, got {low} to {high}."
+        )
+    if y.dtype.kind == "f" and not (np.floor(y) == y).all():
+        raise ValueError(
+            f"{op}: expected whole labels for {loss.name}, got fractions such as {y[np.floor(y) != y][0]}."
+        )
+
+
+def _without_last_one(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A last axis of one may be left out, as in Keras."""
+    return shape[:-1] if shape and shape[-1] == 1 else shape
 
 
 def write_targets(y: np.ndarray, rows: Any, out: np.ndarray, n: int) -> None:
@@ -39,5 +61,10 @@ def write_targets(y: np.ndarray, rows: Any, out: np.ndarray, n: int) -> None:
     gather(y, rows, out.reshape(n, *y.shape[1:]))
 
 
-def _commas(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
+def batch_of(shape: tuple[int, ...] | None) -> str:
+    """The shape of a batch of samples, for messages.
+
+    >>> batch_of((28, 28, 1)), batch_of(())
+    ('(n, 28, 28, 1)', '(n,)')
+    """
+    return f"({', '.join(['n', *map(str, shape or ())])}{'' if shape else ','})"

@@ -18,7 +18,7 @@ from cnnlite.schedules import (
 )
 
 
-class schedules:  # noqa: N801  a namespace, as in keras.optimizers.schedules
+class schedules:
     """Learning rate schedules: `optimizers.schedules.CosineDecay(...)`."""
 
     CosineDecay = CosineDecay
@@ -55,7 +55,15 @@ def get(identifier: Any) -> Optimizer:
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
-    """What `deserialize` makes the optimizer of again, without its state; fit for JSON."""
+    """What `deserialize` makes the optimizer of again, without its state; fit for JSON.
+
+    Raises:
+        ValueError: an optimizer of the user's own.
+    """
+    if type(optimizer) not in _BY_NAME.values():
+        raise ValueError(
+            f"optimizer: {optimizer.name} is not one of cnnlite's and cannot be saved; use save_weights."
+        )
     return {"class_name": type(optimizer).__name__.lower(), "config": optimizer.get_config()}
 
 

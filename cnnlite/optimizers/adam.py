@@ -36,6 +36,8 @@ class Adam(Optimizer):
             raise ValueError(
                 f"{self.name}: expected beta_1 and beta_2 from 0 up to 1, got {beta_1!r} and {beta_2!r}."
             )
+        if not epsilon >= 0:
+            raise ValueError(f"{self.name}: expected epsilon of 0 or more, got {epsilon!r}.")
         self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
         self.fill(beta_1=self.beta_1, beta_2=self.beta_2, epsilon=self.epsilon)
 

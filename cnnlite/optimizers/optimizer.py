@@ -41,10 +41,16 @@ class Optimizer:
         limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in limits.items() if value is not None}
         if len(given) > 1:
-            raise ValueError(f"{self.name}: expected at most one of clipnorm, clipvalue and global_clipnorm, got {given}.")
+            raise ValueError(
+                f"{self.name}: expected at most one of clipnorm, clipvalue and global_clipnorm, got {given}."
+            )
         for key, value in given.items():
             if not value > 0:
                 raise ValueError(f"{self.name}: expected {key} above 0, got {value!r}.")
+        if weight_decay is not None and not weight_decay >= 0:
+            raise ValueError(
+                f"{self.name}: expected weight_decay of 0 or more, or None, got {weight_decay!r}."
+            )
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         self.weight_decay = weight_decay
         self.iterations = 0
@@ -52,6 +58,9 @@ class Optimizer:
         self.settings = np.zeros(len(OPTIMIZER), np.float64)
         self.layout: Layout | None = None
         self.state: list[np.ndarray] = []
+        self._left: dict[
+            Parameter, list[np.ndarray]
+        ] = {}  # the state of those that are frozen, or another model's
 
     def _set_rate(self, value: Any) -> None:
         if isinstance(value, dict):
@@ -59,7 +68,9 @@ class Optimizer:
         if not callable(value):
             number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             if not number or not value >= 0:
-                raise ValueError(f"{self.name}: expected learning_rate as a number of at least 0 or a schedule, got {value!r}.")
+                raise ValueError(
+                    f"{self.name}: expected learning_rate as a number of at least 0 or a schedule, got {value!r}."
+                )
             value = float(value)
         self._rate = value
 
@@ -73,21 +84,25 @@ class Optimizer:
         self._set_rate(value)
 
     def build(self, parameters: Sequence[Parameter]) -> None:
-        """Makes the state for some parameters, all zeros; keeps the state it has for the same ones.
-
-        State of parameters that stay is kept when others are frozen or freed.
-        """
+        """Makes the state for some parameters: zeros for new ones; those it has met before go on with theirs."""
         if self.layout is not None and self.layout.parameters == list(parameters):
             return
         layout = Layout(parameters)
         dtype = parameters[0].store.values.dtype if parameters else np.float32  # type: ignore[union-attr]
         state = [aligned_zeros(layout.size, dtype) for _ in self.slots]
         if self.layout is not None:
-            for parameter in layout.parameters:
-                if parameter in self.layout:
-                    for new, old in zip(state, self.state, strict=True):
-                        layout.slice(new, parameter)[...] = self.layout.slice(old, parameter)
+            for parameter in self.layout.parameters:
+                self._left[parameter] = [self.layout.slice(old, parameter).copy() for old in self.state]
+        for parameter in layout.parameters:
+            for new, old in zip(state, self._left.pop(parameter, ()), strict=False):
+                layout.slice(new, parameter)[...] = old
         self.layout, self.state = layout, state
+
+    def state_of(self, parameter: Parameter) -> list[np.ndarray] | None:
+        """The state of one parameter, writeable, an array a slot; None before its first step."""
+        if self.layout is not None and parameter in self.layout:
+            return [self.layout.slice(slot, parameter) for slot in self.state]
+        return self._left.get(parameter)
 
     def advance(self) -> None:
         """Counts a step and writes its numbers where the kernels read them."""
@@ -102,7 +117,7 @@ class Optimizer:
 
     def kernel(self) -> tuple[str, tuple[int, ...]]:
         """Name of the kernel in cnnlite_kernels.cpu.optimizers, and the integers it is compiled for."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: define kernel().")
 
     def apply(self, parameters: Sequence[Parameter]) -> None:
         """One step on parameters whose `gradient`s have been added up; `model.zero_gradients()` sets those back.
@@ -122,7 +137,7 @@ class Optimizer:
         Update(self, self.layout, parts=None).run()
 
     def get_config(self) -> dict[str, Any]:
-        rate = schedules.serialize(self._rate) if callable(self._rate) else self._rate
+        rate = schedules.serialize(self._rate) if schedules.is_known(self._rate) else self.learning_rate
         return {
             "learning_rate": rate,
             "weight_decay": self.weight_decay,

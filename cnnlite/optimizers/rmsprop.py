@@ -29,6 +29,8 @@ class RMSprop(Optimizer):
             raise ValueError(
                 f"{self.name}: expected rho and momentum from 0 to 1, got {rho!r} and {momentum!r}."
             )
+        if not epsilon >= 0:
+            raise ValueError(f"{self.name}: expected epsilon of 0 or more, got {epsilon!r}.")
         self.rho, self.momentum, self.epsilon, self.centered = (
             float(rho),
             float(momentum),

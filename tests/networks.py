@@ -1,0 +1,116 @@
+"""Small networks that several test files train, differentiate and save: between them they take every path of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cnnlite import layers, models
+from cnnlite.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPooling2D
+
+Shape = tuple[int, ...]
+
+
+def documented(**arguments: Any) -> models.Sequential:
+    """The documented network."""
+    return models.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            Conv2D(32, (3, 3), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Conv2D(64, (3, 3), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Conv2D(64, (3, 3), activation="relu"),
+            Flatten(),
+            Dense(64, activation="relu"),
+            Dense(10, activation="softmax"),
+        ],
+        **arguments,
+    )
+
+
+def small(outputs: int = 3, activation: str | None = "softmax", **arguments: Any) -> models.Sequential:
+    """Six features, two dense layers: steps of microseconds."""
+    return models.Sequential(
+        [layers.Input((6,)), Dense(5, activation="tanh"), Dense(outputs, activation=activation)], **arguments
+    )
+
+
+def with_dropout(**arguments: Any) -> models.Sequential:
+    """A convolution, pooling and two dropouts, over images of 12 x 12 pixels."""
+    return models.Sequential(
+        [
+            layers.Input((12, 12, 2)),
+            Conv2D(8, 3, activation="relu"),
+            MaxPooling2D(2),
+            Dropout(0.25),
+            Flatten(),
+            Dense(16, activation="relu"),
+            Dropout(0.5),
+            Dense(3, activation="softmax"),
+        ],
+        **arguments,
+    )
+
+
+def paths() -> dict[str, tuple[Shape, list[Layer]]]:
+    """Input shape and layers by what they try."""
+    return {
+        "lists behind pooling": (
+            (8, 9, 8),
+            [Conv2D(6, 3, activation="relu"), MaxPooling2D(2), Flatten(), Dense(4)],
+        ),
+        "lists with padding": (
+            (6, 6, 8),
+            [
+                Conv2D(8, 3, padding="same", activation="relu"),
+                MaxPooling2D(2),
+                Conv2D(8, 3, padding="same", activation="relu"),
+                MaxPooling2D((3, 2)),
+                Flatten(),
+                Dense(3),
+            ],
+        ),
+        "unpooled, one channel": ((9, 8, 1), [Conv2D(5, 3, activation="relu"), MaxPooling2D(2), Flatten(), Dense(4)]),
+        "pooling without relu": ((7, 7, 2), [Conv2D(4, 2), MaxPooling2D((2, 3)), Flatten(), Dense(3)]),
+        "overlapping pools": (
+            (8, 8, 3),
+            [Conv2D(4, 3, activation="tanh"), MaxPooling2D(3, strides=2, padding="same"), MaxPooling2D(2, strides=1), Flatten()],
+        ),
+        "strides": (
+            (9, 10, 3),
+            [Conv2D(4, (3, 2), strides=(2, 3), activation="sigmoid"), Conv2D(5, 2, strides=2, padding="same"), Flatten(), Dense(3)],
+        ),
+        "groups and dilation": (
+            (9, 9, 4),
+            [Conv2D(6, 3, groups=2, activation="tanh"), Conv2D(4, 3, dilation_rate=2, use_bias=False), Flatten(), Dense(3)],
+        ),
+        "depthwise": ((7, 6, 4), [Conv2D(8, 3, groups=4, padding="same", activation="tanh"), Flatten(), Dense(2)]),
+        "explicit padding": ((5, 6, 2), [Conv2D(3, 3, padding=((2, 0), (1, 3)), activation="tanh"), Flatten(), Dense(2)]),
+        "activations": (
+            (4, 4, 3),
+            [Activation("softmax"), Conv2D(3, 2), Activation("relu"), Activation("sigmoid"), Flatten(), Activation("linear"), Dense(3)],
+        ),
+        "softmax inside": ((5,), [Dense(4, activation="softmax"), Dense(3, activation="softmax"), Dense(2)]),
+        "dense over images": ((3, 4, 5), [Dense(6, activation="relu"), Dense(3, activation="softmax")]),
+        "dropout": ((5, 5, 2), [Conv2D(4, 2, activation="tanh"), Dropout(0.4), Flatten(), Dropout(0.2), Dense(3)]),
+        "flatten alone": ((3, 2, 2), [Flatten()]),
+        "dropout alone": ((7,), [Dropout(0.5)]),
+    }  # fmt: skip
+
+
+def path(name: str, **arguments: Any) -> models.Sequential:
+    """One of `paths` as a model."""
+    shape, stacked = paths()[name]
+    return models.Sequential([layers.Input(shape), *stacked], **arguments)
+
+
+def samples(model: models.Sequential, n: int, seed: int = 1) -> np.ndarray:
+    """n random samples for a model, of its dtype."""
+    return np.random.default_rng(seed).standard_normal((n, *model.input_shape)).astype(model.dtype)  # type: ignore[misc]
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two lists of arrays are the same bit for bit."""
+    return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
