@@ -73,6 +73,7 @@ def paths() -> dict[str, tuple[Shape, list[Layer]]]:
             ],
         ),
         "unpooled, one channel": ((9, 8, 1), [Conv2D(5, 3, activation="relu"), MaxPooling2D(2), Flatten(), Dense(4)]),
+        "unpooled, groups": ((6, 7, 4), [Conv2D(4, 3, groups=2, activation="relu"), MaxPooling2D(2), Flatten(), Dense(3)]),
         "pooling without relu": ((7, 7, 2), [Conv2D(4, 2), MaxPooling2D((2, 3)), Flatten(), Dense(3)]),
         "overlapping pools": (
             (8, 8, 3),

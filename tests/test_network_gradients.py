@@ -80,7 +80,8 @@ def test_every_index_of_small_networks(seeded, name: str) -> None:
 
 
 def test_the_paths_are_taken() -> None:
-    """Behind pooling the lists are used where there are channels for them, the dense way where there is one channel."""
+    """Behind pooling the lists are used where there are channels for them, the dense way for groups; for one channel the host's
+    vectors decide."""
 
     def listed(name: str) -> list[bool]:
         stages = networks.path(name, dtype="float64").network.stages()
@@ -89,7 +90,7 @@ def test_the_paths_are_taken() -> None:
 
     assert listed("lists behind pooling") == [True]
     assert listed("lists with padding") == [True, True]
-    assert listed("unpooled, one channel") == [False]
+    assert listed("unpooled, groups") == [False]
     assert listed("overlapping pools") == []
 
 

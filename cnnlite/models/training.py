@@ -46,7 +46,8 @@ class Training(Learner):
             callbacks: see cnnlite.callbacks.
             validation_split: the last share of the samples is held out. validation_data: (x, y[, weights]) or a generator.
             shuffle: a new order each epoch. class_weight: {class: weight}; sample_weight: (n,).
-            steps_per_epoch, validation_steps: batches an epoch, for generators. validation_freq: epochs from one validation to the next, or a list of epochs counted from 1.
+            steps_per_epoch, validation_steps: batches an epoch, for generators.
+            validation_freq: epochs from one validation to the next, or a list of epochs counted from 1.
 
         Returns:
             A History, whose `history` has a list for the loss and each metric, with "val_" for the held out samples.
