@@ -37,7 +37,7 @@ def compiled(
 def fit(model: models.Sequential, *arguments: Any, **named: Any) -> dict[str, list[float]]:
     """History of a silent fit that shuffles as every other one does."""
     cnnlite.set_random_seed(2)
-    return model.fit(*arguments, verbose=0, **named).history
+    return model.fit(*arguments, **{"verbose": 0, **named}).history
 
 
 def endless(batch_size: int = 10) -> Iterator[tuple[np.ndarray, np.ndarray]]:

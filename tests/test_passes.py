@@ -64,6 +64,7 @@ def test_the_networks_own_output_may_be_named_as_well() -> None:
     model.forward(x, outputs=[last])
     by_name = model.backward({last: grad})
     assert np.array_equal(model.backward(grad), by_name)
+    assert list(model.forward(x, outputs=last)) == [last]
 
 
 def test_gradients_add_up_until_they_are_set_to_zero() -> None:

@@ -178,6 +178,11 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
     sequential = models.Sequential
     return {
         "class": (lambda: sequential([layers.Flatten]), TypeError, r"got the class Flatten; call it: Flatten\(...\)"),
+        "no list": (lambda: sequential(dense(2, name="a")), TypeError, r"expected a list of layers, got one layer; .*\[a\]"),
+        "two shapes": (
+            lambda: sequential([layers.Input((4,)), dense(2, input_shape=(5,), name="a")]), ValueError,
+            r"a: was given input_shape \(5,\), but its input has shape \(4,\)",
+        ),
         "text": (lambda: sequential(["dense"]), TypeError, "expected a layer of cnnlite.layers, got str"),
         "model": (lambda: sequential([networks.small()]), TypeError, "got the model sequential.*; add its layers one by one"),
         "name twice": (lambda: sequential([dense(2, name="a"), dense(2, name="a")]), ValueError, "a layer named 'a' already"),

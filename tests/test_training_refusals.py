@@ -63,6 +63,11 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
         "validation": (fitted(x, y, validation_data=(x,)), ValueError, r"expected validation_data as \(x, y\), \(x, y, sample_weight\)"),
         "validation text": (fitted(x, y, validation_data="xy"), ValueError, r"expected validation_data as \(x, y\)"),
         "validation y": (fitted(x, y, validation_data=(x, y + 9)), ValueError, "fit, validation_data: expected labels from 0 to 2"),
+        "validation weights": (fitted(x, y, validation_data=(x, y, y[:3])), ValueError, "fit, validation_data: .* got 20 and 3"),
+        "validation size": (
+            fitted(x, y, validation_data=(x, y), validation_batch_size=0), ValueError, "expected batch_size of at least 1, got 0"
+        ),
+        "class of a batch": (lambda: compiled().train_on_batch(x, y, class_weight=[1]), ValueError, "train_on_batch: expected class"),
         "weights": (fitted(x, y, sample_weight=hot), ValueError, r"expected sample_weight of shape \(n,\)"),
         "class": (fitted(x, y, class_weight={"a": 1}), ValueError, r"expected class_weight as \{class number: weight\}"),
         "callback": (fitted(x, y, callbacks=[callbacks.EarlyStopping]), TypeError, "Call a class before passing it"),

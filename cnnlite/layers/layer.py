@@ -88,6 +88,10 @@ class Layer:
                     "a layer that is shared gets the same shape everywhere."
                 )
             return
+        if self.given_input_shape not in (None, input_shape):
+            raise ValueError(
+                f"{self.name}: was given input_shape {self.given_input_shape}, but its input has shape {input_shape}."
+            )
         self.output_shape = self.compute_output_shape(input_shape)
         self.input_shape = input_shape
         self.declare(input_shape)

@@ -165,7 +165,7 @@ class Inference(Stack):
         self._check_samples(array.shape[1:], "forward")
         if len(array) == 0:
             raise ValueError("forward: expected at least one sample, got none.")
-        names = list(outputs or [])
+        names = [outputs] if isinstance(outputs, str) else list(outputs or [])
         for name in names:
             self.get_layer(name)
         passes, numbers = self.network.passes(len(array), training, names, self.trainable_weights)

@@ -15,7 +15,6 @@ from cnnlite.models.inference import Inference
 from cnnlite.models.steps import Rows, Step, converted
 from cnnlite.models.targets import check_targets, write_targets
 from cnnlite.parameters import Parameter
-from cnnlite_kernels.settings import BINARY_LOGITS
 
 
 class Learner(Inference):
@@ -77,14 +76,7 @@ class Learner(Inference):
         over_pixels = len(self.output_shape) > 1 and (
             kernel is not None and kernel.kernel == "softmax_cross_entropy"
         )
-        # The kernel counts logits above 0, Keras those above a half.
-        elsewhere = (
-            bool(self.metrics)
-            and kernel is not None
-            and kernel.integers == (BINARY_LOGITS,)
-            and self.output_shape == (1,)
-        )
-        return None if over_pixels or elsewhere else kernel
+        return None if over_pixels else kernel
 
     def _ready(self, x: np.ndarray, y: Any, op: str) -> None:
         """Builds the model if it is not, and checks that data fit."""

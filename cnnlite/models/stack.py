@@ -40,6 +40,10 @@ class Stack:
         self.input_shape: tuple[int, ...] | None = None
         self.built = False
         self._network: Any = None
+        if isinstance(layers, Layer):
+            raise TypeError(
+                f"{self.name}: expected a list of layers, got one layer; put it in a list: [{layers.name}]."
+            )
         for layer in layers or []:
             self.add(layer)
 

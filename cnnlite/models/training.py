@@ -102,7 +102,10 @@ class Training(Learner):
                 if validation_data is not None and validates(epoch, validation_freq):
                     logs.update(
                         self._evaluate_totals(
-                            *unpack(validation_data), validation_batch_size or size, validation_steps, called
+                            *unpack(validation_data),
+                            size if validation_batch_size is None else validation_batch_size,
+                            validation_steps,
+                            called,
                         ).logs("val_")
                     )
                 progress.epoch_end(logs)
@@ -143,12 +146,12 @@ class Training(Learner):
                 self._ready(batch.x, batch.y, op)
                 weights = batch.sample_weight
                 if class_weight is not None:
-                    weights = class_weights(batch.y, class_weight, weights)
+                    weights = class_weights(batch.y, class_weight, weights, op)
                 yield Rows(batch.x, batch.y, weights, slice(0, len(batch.x)), len(batch.x))
             return
         weights = batches.sample_weight
         if class_weight is not None:
-            weights = class_weights(batches.y, class_weight, weights)
+            weights = class_weights(batches.y, class_weight, weights, op)
         for rows in batches:
             count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
             yield Rows(batches.x, batches.y, weights, rows, count)
@@ -260,7 +263,8 @@ class Training(Learner):
         return values if self.metrics else values[0]
 
     def _check_validation(self, validation_data: Any) -> None:
-        x, y, _ = unpack(validation_data)
-        x, y = as_array(x, "validation x"), as_array(y, "validation y")
-        self.build(x.shape[1:])
-        self._ready(x, y, "fit, validation_data")
+        op = "fit, validation_data"
+        batches = ArrayBatches(*unpack(validation_data), op=op)
+        if batches.y is None:
+            raise ValueError(f"{op}: expected labels or targets y, got None.")
+        self._ready(batches.x, batches.y, op)
