@@ -249,15 +249,16 @@ def _conv_backward(
         )  # fmt: skip
         plan.free(mark)
         return
-    halo = conv2d.grad_halo(conv) if grad_x is not None else NO_HALO
-    before = grad  # the gradient before activation and pooling
-    if stage.pool:
+    # the gradient before activation and pooling, with zeros around it where grad_input reads them
+    before = grad
+    if stage.pool or stage.activation:
+        halo = conv2d.grad_halo(conv) if grad_x is not None else NO_HALO
         before = _room(plan, x.n, (*conv.output, conv.cout), halo)
+    if grad_x is not None:
         add_clear_halo(plan, before)
+    if stage.pool:
         activations.add_unpool(plan, grad, index, y, before, stage.pool, grad_b, to.accumulate)
     elif stage.activation:
-        before = _room(plan, x.n, stage.out_shape, halo)
-        add_clear_halo(plan, before)
         activations.add_grad(plan, stage.activation, y, grad, before, grad_b, to.accumulate)
     elif grad_b != NOWHERE:
         activations.add_grad(plan, None, grad, grad, grad, grad_b, to.accumulate)

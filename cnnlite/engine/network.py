@@ -49,9 +49,9 @@ class Network:
             return self._lowered[wanted]
 
     def _packing(self, stages: Sequence[Stage], flipped: Sequence[bool] | None) -> Packing:
-        """Packed weights, shared by all programs with the same stages."""
+        """Packed weights, shared by all programs with the same stages: pooling decides which form the backward pass needs."""
         key = (
-            tuple(id(getattr(stage, "kernel", None)) for stage in stages),
+            tuple((id(getattr(stage, "kernel", None)), getattr(stage, "pool", None)) for stage in stages),
             None if flipped is None else tuple(flipped),
         )
         with self.exclusive:
@@ -103,7 +103,7 @@ class Network:
             packing = self._packing(stages, emit.needs_grad_input(stages, layout, False))
             return Supervised(stages, packing, n, self._dtype, loss, scale, optimizer, self.key)
 
-        return self._program("train", (n, loss, id(optimizer), id(layout), scale), make)
+        return self._program("train", (n, loss, id(optimizer), id(layout), optimizer.limits, scale), make)
 
     def passes(
         self, n: int, training: bool, keep: Sequence[str], trained: Sequence[Any]

@@ -43,6 +43,7 @@ class Passes:
     ) -> None:  # fmt: skip
         self._stages, self._packing, self._dtype, self._layout = list(stages), packing, dtype, layout
         self._n, self._bounds = n, cut(n, MOST_SUMS)
+        self._key = key  # kept alive: its address is in the plans
         self._run = Run(packing.packed, training, pointer_to(key))
         self._sample = math.prod(stages[0].in_shape)
         self.x = aligned_zeros(n * self._sample, dtype)

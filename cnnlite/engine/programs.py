@@ -13,7 +13,7 @@ from cnnlite.engine import emit
 from cnnlite.engine.emit import Gradients, Kept, Run
 from cnnlite.engine.packing import Packing
 from cnnlite.engine.parts import MOST_SUMS, chunks, cut
-from cnnlite.engine.stages import ActivationStage, ConvStage, Stage
+from cnnlite.engine.stages import ActivationStage, ConvStage, Stage, same
 from cnnlite.engine.update import Update
 from cnnlite.parameters import aligned_zeros
 from cnnlite_kernels.cpu import losses as loss_kernels
@@ -35,7 +35,7 @@ def without_activation(stages: Sequence[Stage], activation: str | None) -> list[
         return stages
     last = stages[-1]
     if isinstance(last, ActivationStage):
-        return stages[:-1]
+        return stages[:-1] or [same(last.in_shape)]
     assert isinstance(last, ConvStage) and last.activation == activation
     return [*stages[:-1], replace(last, activation=None)]
 
@@ -106,6 +106,7 @@ class Supervised:
         self.batch = batch = Batch(stages, n, dtype, loss.sparse)
         self._firsts = np.zeros(max(n, 1), np.int64)
         training = optimizer is not None
+        self._key = key  # kept alive: its address is in the plans
         self._run = Run(packing.packed, training, pointer_to(key) if key is not None else emit.NOWHERE)
         self._layout = optimizer.layout if optimizer is not None else None
         bounds = cut(n, MOST_SUMS if training else None)

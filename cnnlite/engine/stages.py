@@ -95,16 +95,16 @@ def lower(
             else:
                 stages[-1] = fused
         if not stages and (layer.name in keep or number == len(layers) - 1):
-            stages.append(_same(layer))
+            assert layer.input_shape is not None
+            stages.append(same(layer.input_shape))
         if stages:  # a layer that only gives its input another shape has the output of the one before
             stages[-1] = replace(stages[-1], names=(*stages[-1].names, layer.name))
     return stages
 
 
-def _same(layer: Layer) -> Stage:
+def same(layer_shape: Sequence[int]) -> Stage:
     """A stage that changes nothing, where a network or an output that somebody wants has none of its own."""
-    assert layer.input_shape is not None
-    sample = image_shape(layer.input_shape)
+    sample = image_shape(layer_shape)
     return PoolStage(sample, sample, Window2D.of(1))
 
 
@@ -116,13 +116,15 @@ def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> 
         or any(name in keep for name in first.names)
     ):
         return None
+    same_image = first.out_shape == second.in_shape  # nothing reshaped in between
     if isinstance(second, ActivationStage) and first.activation is None:
+        if second.activation == "softmax" and not same_image:
+            return None  # softmax is over the last axis, which is another one now
         return replace(first, activation=second.activation, names=())
     if isinstance(second, PoolStage) and first.activation in (None, "relu"):
         window = second.window
         side_by_side = window.strides == window.kernel and window.dilation == (1, 1)
         unpadded = window.pads(*second.in_shape[:2]) == ((0, 0), (0, 0))
-        same_image = first.out_shape == second.in_shape  # nothing reshaped in between
         if side_by_side and unpadded and same_image and 1 < window.kernel[0] * window.kernel[1] <= poolable:
             return replace(first, pool=window.kernel, out_shape=second.out_shape, names=())
     return None

@@ -20,15 +20,18 @@ SMALLEST = 4096  # numbers: below, sharing costs more than it brings
 
 
 class Piece(NamedTuple):
-    """`size` numbers: where their values and gradients are, from `place` of the model's own buffers; of which parameters."""
+    """`size` numbers from `place` of the model's own buffers.
+
+    values: where they are; source: where the gradients of the first part are; grads: where their sum goes; overlaps: (parameter,
+    first, count) of the parameters it covers, first counted from the piece's beginning.
+    """
 
     values: Pointer
+    source: Pointer
     grads: Pointer
     place: int
     size: int
-    overlaps: list[
-        tuple[Parameter, int, int]
-    ]  # (parameter, first, count), first counted from the piece's beginning
+    overlaps: list[tuple[Parameter, int, int]]
 
 
 class Update:
@@ -36,7 +39,8 @@ class Update:
 
     Args:
         layout: the parameters, in the order of the optimizer's state.
-        parts: (parts, layout.size), gradients of parts to be added up, or None: then the stores' own gradients are used.
+        parts: (parts, layout.size), gradients of parts to be added up, or None: then the stores' own gradients are
+            used, and left as they are.
     """
 
     def __init__(self, optimizer: Optimizer, layout: Layout, parts: np.ndarray | None) -> None:
@@ -45,9 +49,7 @@ class Update:
         self._item = (
             optimizer.state[0].itemsize if optimizer.state else layout.ranges[0].store.values.itemsize
         )
-        self._total = (
-            np.zeros(layout.size, layout.ranges[0].store.values.dtype) if parts is not None else None
-        )
+        self._total = np.zeros(layout.size, layout.ranges[0].store.values.dtype)
         self._pieces = self._cut()
         self._squares = np.zeros(len(self._pieces), np.float64)
         self.segments = self._segments()
@@ -83,11 +85,11 @@ class Update:
                     if low < high:
                         overlaps.append((p, low - place, high - low))
                 values = pointer_to(r.store.values) + (r.start + first) * self._item
-                if self._total is not None:
-                    grads = pointer_to(self._total) + place * self._item
-                else:
-                    grads = pointer_to(r.store.grads) + (r.start + first) * self._item
-                pieces.append(Piece(values, grads, place, stop - first, overlaps))
+                source = pointer_to(r.store.grads) + (r.start + first) * self._item
+                if self._parts is not None:
+                    source = pointer_to(self._parts) + place * self._item
+                grads = pointer_to(self._total) + place * self._item
+                pieces.append(Piece(values, source, grads, place, stop - first, overlaps))
         return pieces
 
     def _segments(self) -> list[list[Part]]:
@@ -118,12 +120,11 @@ class Update:
         return [first, second] if norms else [second]
 
     def _collect(self, plan: Plan, piece: Piece) -> None:
-        if self._parts is not None:
-            plan.add(
-                gradients.collect, self._item,
-                parts=pointer_to(self._parts) + piece.place * self._item, grads=piece.grads,
-                count=piece.size, number=len(self._parts), stride=self._layout.size,
-            )  # fmt: skip
+        plan.add(
+            gradients.collect, self._item,
+            parts=piece.source, grads=piece.grads, count=piece.size,
+            number=1 if self._parts is None else len(self._parts), stride=self._layout.size,
+        )  # fmt: skip
         for parameter, first, count in piece.overlaps:
             regularizer = parameter.regularizer
             if regularizer is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from cnnlite.engine.stages import DropoutStage, Stage, image_shape
 from cnnlite.layers.layer import Layer, Shape
 
@@ -36,8 +38,12 @@ class Dropout(Layer):
             )
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
             raise ValueError(f"{self.name}: expected rate from 0 up to 1, got {rate!r}.")
+        if seed is not None and not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32):
+            raise ValueError(
+                f"{self.name}: expected seed as an integer from 0 to 2**32 - 1 or None, got {seed!r}."
+            )
         self.rate = float(rate)
-        self.seed = seed
+        self.seed = None if seed is None else int(seed)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -7,6 +7,7 @@ from typing import Any
 
 from cnnlite.engine.stages import PoolStage, Stage
 from cnnlite.layers.layer import Layer, Shape, check_rank
+from cnnlite_kernels.checks import pooling
 from cnnlite_kernels.window import Window2D
 
 
@@ -45,8 +46,11 @@ class MaxPooling2D(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         check_rank(input_shape, 3, self.name, "(h, w, channels)")
-        h, w, channels = input_shape
-        return (*self.window.output_size(h, w, op=self.name), channels)
+        window = self.window
+        _, (_, oh, ow, channels) = pooling(
+            self.name, (1, *input_shape), window.kernel, window.strides, window.padding
+        )
+        return oh, ow, channels
 
     def stages(self) -> list[Stage]:
         assert self.input_shape is not None and self.output_shape is not None

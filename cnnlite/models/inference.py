@@ -27,6 +27,10 @@ class Inference(Stack):
         super().__init__(*args, **kwargs)
         self._last: tuple[Any, dict[str, int], int] | None = None
 
+    def forget(self) -> None:
+        super().forget()
+        self._last = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_last": None}
 

@@ -51,6 +51,7 @@ class Learner(Inference):
         self.loss = None if loss is None else losses.get(loss)
         given = [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
         self.metrics = [get_metric(metric) for metric in given]
+        self.forget()  # what was compiled before may have other numbers in it
 
     @property
     def metrics_names(self) -> list[str]:

@@ -120,6 +120,10 @@ class Stack:
 
     def _changed(self) -> None:
         self.built = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops everything that was made to run the layers as they were."""
         self._network = None
 
     # shapes and weights

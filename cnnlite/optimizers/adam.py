@@ -39,7 +39,9 @@ class Adam(Optimizer):
         if not epsilon >= 0:
             raise ValueError(f"{self.name}: expected epsilon of 0 or more, got {epsilon!r}.")
         self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
-        self.fill(beta_1=self.beta_1, beta_2=self.beta_2, epsilon=self.epsilon)
+
+    def numbers(self) -> dict[str, float]:
+        return {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
 
     def kernel(self) -> tuple[str, tuple[int, ...]]:
         return "adam", ()

@@ -58,9 +58,8 @@ class Optimizer:
         self.settings = np.zeros(len(OPTIMIZER), np.float64)
         self.layout: Layout | None = None
         self.state: list[np.ndarray] = []
-        self._left: dict[
-            Parameter, list[np.ndarray]
-        ] = {}  # the state of those that are frozen, or another model's
+        # the state of parameters that are frozen, or another model's
+        self._left: dict[Parameter, list[np.ndarray]] = {}
 
     def _set_rate(self, value: Any) -> None:
         if isinstance(value, dict):
@@ -87,6 +86,13 @@ class Optimizer:
         """Makes the state for some parameters: zeros for new ones; those it has met before go on with theirs."""
         if self.layout is not None and self.layout.parameters == list(parameters):
             return
+        dtypes = {
+            parameter.store.values.dtype.name for parameter in parameters if parameter.store is not None
+        }
+        if len(dtypes) > 1:
+            raise TypeError(
+                f"{self.name}: expected parameters of one dtype, got {sorted(dtypes)}; use an optimizer for each."
+            )
         layout = Layout(parameters)
         dtype = parameters[0].store.values.dtype if parameters else np.float32  # type: ignore[union-attr]
         state = [aligned_zeros(layout.size, dtype) for _ in self.slots]
@@ -108,12 +114,21 @@ class Optimizer:
         """Counts a step and writes its numbers where the kernels read them."""
         rate = self.learning_rate
         self.iterations += 1
-        self.fill(rate=rate, weight_decay=self.weight_decay or 0.0, steps=self.iterations)
+        self.fill(rate=rate, weight_decay=self.weight_decay or 0.0, steps=self.iterations, **self.numbers())
+
+    def numbers(self) -> dict[str, float]:
+        """The optimizer's own numbers, by their names in `settings`; they may change between steps."""
+        return {}
 
     def fill(self, **settings: float) -> None:
         """Sets numbers of `settings` by name."""
         for name, value in settings.items():
             self.settings[OPTIMIZER.index(name)] = value
+
+    @property
+    def limits(self) -> tuple[float | None, float | None, float | None]:
+        """(clipnorm, clipvalue, global_clipnorm)."""
+        return self.clipnorm, self.clipvalue, self.global_clipnorm
 
     def kernel(self) -> tuple[str, tuple[int, ...]]:
         """Name of the kernel in cnnlite_kernels.cpu.optimizers, and the integers it is compiled for."""

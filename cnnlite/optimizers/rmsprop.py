@@ -38,7 +38,9 @@ class RMSprop(Optimizer):
             bool(centered),
         )
         self.slots = ("v", "momentum", "mean")
-        self.fill(rho=self.rho, momentum=self.momentum, epsilon=self.epsilon)
+
+    def numbers(self) -> dict[str, float]:
+        return {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
 
     def kernel(self) -> tuple[str, tuple[int, ...]]:
         return "rmsprop", (int(self.momentum > 0), int(self.centered))

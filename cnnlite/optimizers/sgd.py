@@ -27,7 +27,9 @@ class SGD(Optimizer):
             raise ValueError(f"{self.name}: expected momentum from 0 to 1, got {momentum!r}.")
         self.momentum, self.nesterov = float(momentum), bool(nesterov)
         self.slots = ("momentum",) if momentum else ()
-        self.fill(momentum=self.momentum, nesterov=self.nesterov)
+
+    def numbers(self) -> dict[str, float]:
+        return {"momentum": self.momentum, "nesterov": self.nesterov}
 
     def kernel(self) -> tuple[str, tuple[int, ...]]:
         return "sgd", (int(self.momentum > 0),)

@@ -26,7 +26,10 @@ PIECE_ROWS = 256  # rows of w that are packed at a time, 32 KB in each block of 
 
 
 class Conv(NamedTuple):
-    """The geometry of one convolution: window, size of the image, channels."""
+    """The geometry of one convolution: window, size of the image, channels.
+
+    used: the outputs anybody looks at, if not all: pooling drops a last odd row or column.
+    """
 
     window: Window2D
     h: int
@@ -34,9 +37,7 @@ class Conv(NamedTuple):
     cin: int
     cout: int
     groups: int = 1
-    used: tuple[int, int] | None = (
-        None  # the outputs anybody looks at, if not all: pooling drops a last odd row or column
-    )
+    used: tuple[int, int] | None = None
 
     @property
     def output(self) -> tuple[int, int]:

@@ -64,14 +64,6 @@ class Images(NamedTuple):
         )
 
 
-def widest(*halos: tuple[Pair, Pair]) -> tuple[Pair, Pair]:
-    """The smallest halo that covers all of these."""
-    (top, bottom), (left, right) = NO_HALO
-    for (t, b), (lf, r) in halos:
-        top, bottom, left, right = max(top, t), max(bottom, b), max(left, lf), max(right, r)
-    return (top, bottom), (left, right)
-
-
 CLEAR = np.dtype([("y", POINTER), ("count", np.int64)])
 
 

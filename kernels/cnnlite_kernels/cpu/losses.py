@@ -55,21 +55,21 @@ def softmax_cross_entropy(item, sparse):
             total = z.dtype.type(0)
             for c in range(d.c):
                 total += math.exp(z[c] - top)
-            log_total = math.log(total) + top
+            log_total = math.log(total)
             loss = z.dtype.type(0)
             if sparse:
-                loss = log_total - z[label]
+                loss = log_total + (top - z[label])
             else:
                 for c in range(d.c):
                     if t[c] != 0:
-                        loss += t[c] * (log_total - z[c])
+                        loss += t[c] * (log_total + (top - z[c]))
             losses[i] = weights[i] * loss
             correct[i] = best == label
             if d.with_grad:
                 scale = weights[i] * weights.dtype.type(d.scale)
                 for c in range(d.c):
                     target = (c == label) * mass if sparse else t[c]
-                    grad[c] = scale * (math.exp(z[c] - log_total) * mass - target)
+                    grad[c] = scale * (math.exp((z[c] - top) - log_total) * mass - target)
 
     return body
 

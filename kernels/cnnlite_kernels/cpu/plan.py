@@ -91,7 +91,10 @@ class Job:
                 row[team.ENTRIES], row[team.KERNELS] = entries.ctypes.data, len(entries)
                 for base, address in part.bases.items():
                     row[team.PART_BASES + base] = address
-        self._workspace = max((plan.workspace for plan in self._plans.values()), default=0)
+        borrowed = [
+            part.plan.workspace for parts in segments for part in parts if Base.WORK not in part.bases
+        ]
+        self._workspace = max(borrowed, default=0)
 
     def run(self) -> None:
         """Runs all segments in order, each over all of its parts."""

@@ -14,13 +14,10 @@ from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.sweep import sweep
 from cnnlite_kernels.cpu.tile import ACCUMULATE
 
-VECTORS = (
-    2  # vectors of columns in a tile: with 14 rows, 28 accumulators, 2 of B and 1 of A fill 32 registers
-)
-ROWS = {
-    32: (14, 12, 10, 9, 8, 4, 1),
-    16: (6, 4, 2, 1),
-}  # rows that a tile may have, by the number of vector registers
+# Vectors of columns in a tile: with 14 rows, 28 accumulators, 2 of B and 1 of A fill 32 registers.
+VECTORS = 2
+# Rows that a tile may have, by the number of vector registers.
+ROWS = {32: (14, 12, 10, 9, 8, 4, 1), 16: (6, 4, 2, 1)}
 B_CYCLES = 6  # to bring two vectors of B from L2, seen with 64-byte vectors
 TILE_CYCLES = 15  # of a tile besides its sums
 CACHE = 1 << 18  # bytes of B, and of A, that one pass keeps in L2

@@ -29,11 +29,10 @@ from cnnlite_kernels.cpu.pack import copy
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.tile import INT, Vectors
 
-MOST = {
-    32: 24,
-    16: 10,
-}  # vectors of taps in registers, by the number of registers: some are left for x and the gradient
-FEWEST = 4  # vectors of taps below which the list's own cost is more than what it saves
+# Vectors of taps in registers, by the number of registers: some are left for x and the gradient.
+MOST = {32: 24, 16: 10}
+# Vectors of taps below which the list's own cost is more than what it saves.
+FEWEST = 4
 
 
 @intrinsic(prefer_literal=True)
@@ -234,7 +233,7 @@ def add_backward(
         backward, taps.rows, taps.vectors, lanes, item, taps.tail,
         x=x.start, grad_x=NOWHERE if grad_x is None else grad_x.start, w=turned, grad_w=turned_grad, grad_b=grad_b,
         grad_y=grad_y.first(item), index=index + y.origin,
-        places=plan.scratch((conv.cout * windows + 1) * 4), gradients=plan.scratch((conv.cout * windows + 1) * item),
+        places=plan.scratch(conv.cout * windows * 4), gradients=plan.scratch(conv.cout * windows * item),
         counts=plan.scratch(conv.cout * 4), window_places=plan.table(places, np.int32),
         n=x.n, h=y.h, w_columns=y.w, cout=conv.cout, pool=ph * pw,
         y_row=grad_y.row, y_image=grad_y.image, index_row=y.row, index_image=y.image, x_row=x.row, x_image=x.image,

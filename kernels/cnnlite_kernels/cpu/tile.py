@@ -211,7 +211,8 @@ def tile(
                 v.store(relu, at(c_row[g], INT(j * lanes)), masks[j])
                 if pool > 1:
                     with bl.if_then(has(INDEX)):
-                        dead = bl.and_(v.broadcast(has(RELU)), bl.fcmp_ordered("<=", best, v.zero))
+                        # like relu's gradient elsewhere, which is where y > 0: not where y is NaN
+                        dead = bl.and_(v.broadcast(has(RELU)), bl.fcmp_unordered("<=", best, v.zero))
                         place = bl.select(dead, ir.Constant(place.type, [pool] * lanes), place)
                         row = at(v.pointer(index, BYTE), v.integer(rows_c, INT(g)))
                         v.store(place, at(row, INT(j * lanes)), masks[j])
