@@ -40,6 +40,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         b'all of it'
     """
     target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"{os.fspath(path)}: expected its folder {target.parent} to exist; make it first."
+        )
     temporary = target.parent / f".cnnlite-{secrets.token_hex(8)}.tmp"
     # With 0o666 the umask decides, as for any new file; tempfile's 0o600 would hide the result from others.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)

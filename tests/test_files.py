@@ -115,3 +115,11 @@ class TestPosix:
             file.write(b"new")
         assert link.is_symlink()
         assert target.read_bytes() == b"new"
+
+
+def test_missing_folder_is_named(tmp_path) -> None:
+    with (
+        pytest.raises(FileNotFoundError, match=r"expected its folder .* to exist; make it first"),
+        atomic_write(tmp_path / "nowhere" / "file"),
+    ):
+        pass
