@@ -17,13 +17,11 @@ from cnnlite_kernels.cpu.tile import ACCUMULATE, BIAS, RELU
 
 K_BLOCK = 512  # terms of the sum in one pass: 14 rows of A are 28 KB, which L1 holds while B streams by
 DIRECT_ROWS = 42  # rows of A up to which packing B costs more than it saves
-DIRECT_ROWS_COLLIDING = (
-    28  # the same where B's rows lie multiples of COLLISION numbers apart, on few places in L1 and L2
-)
+# The same where B's rows lie multiples of COLLISION numbers apart, on few places in L1 and L2.
+DIRECT_ROWS_COLLIDING = 28
 COLLISION = 1024
-DIRECT_K_BLOCK = (
-    64  # rows of B that are read side by side where it is not packed: L1 and L2 hold few at the same place
-)
+# Rows of B that are read side by side where it is not packed: L1 and L2 hold few at the same place.
+DIRECT_K_BLOCK = 64
 PAGE = 4096  # bytes; rows of A that lie multiples of it apart fall on the same places in L1
 FEW_BLOCKS = 2  # blocks of columns, for which it does not pay to copy such rows
 

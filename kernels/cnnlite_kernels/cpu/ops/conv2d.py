@@ -24,12 +24,10 @@ X, Y, W, BIAS, OUT, SHARED = (
     Pointer(base, 0) for base in (Base.X, Base.Y, Base.W, Base.GRADS, Base.OUT, Base.EXTRA)
 )
 
-OUTPUTS = (
-    192  # outputs of a part, at least, before columns are cut instead: they share what is read of the weights
-)
-PIECE_BLOCKS = (
-    4  # blocks of columns in a part that reads weights as they lie, at least: 512 bytes of each row
-)
+# Outputs of a part, at least, before columns are cut instead: they share what is read of the weights.
+OUTPUTS = 192
+# Blocks of columns in a part that reads weights as they lie, at least: 512 bytes of each row.
+PIECE_BLOCKS = 4
 FEW_OUTPUTS = 200  # up to which a part packs weights that L2 does not hold itself, just before it reads them
 
 COLLISION = 1024  # bytes; pixels that lie multiples of it apart share at most four places of eight or twelve lines in L1
@@ -75,9 +73,8 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
     before = [] if piece else _packs(emit.add_pack_weights, conv, conv.depth, 1, item)
     shared = 0 if piece else emit.packed_weights(conv, item) * item
     source = X
-    if (
-        len(columns) > 1 and conv.halo != NO_HALO
-    ):  # several parts read the same rows of x: they are padded once
+    if len(columns) > 1 and conv.halo != NO_HALO:
+        # several parts read the same rows of x: they are padded once
         source = SHARED + -(-shared // LINE) * LINE
         padded = Images(source, n, conv.h, conv.w, conv.cin, conv.halo)
         before = before + _pads(padded, item)
