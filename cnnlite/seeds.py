@@ -10,6 +10,8 @@ _rng = np.random.default_rng()
 def set_random_seed(seed: int) -> None:
     """Makes everything random that follows repeatable: initial weights, the order of batches, dropout.
 
+    A model draws its first weights when they are first needed (by `fit`, `summary`, `get_weights`, ...), not when it is made.
+
     Args:
         seed: an integer of at least 0.
 
