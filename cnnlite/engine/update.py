@@ -46,10 +46,8 @@ class Update:
     def __init__(self, optimizer: Optimizer, layout: Layout, parts: np.ndarray | None) -> None:
         self._optimizer, self._layout = optimizer, layout
         self._parts = parts
-        self._item = (
-            optimizer.state[0].itemsize if optimizer.state else layout.ranges[0].store.values.itemsize
-        )
         self._total = np.zeros(layout.size, layout.ranges[0].store.values.dtype)
+        self._item = self._total.itemsize
         self._pieces = self._cut()
         self._squares = np.zeros(len(self._pieces), np.float64)
         self.segments = self._segments()

@@ -14,7 +14,6 @@ from cnnlite.layers import Dropout
 from cnnlite.models.stack import Stack
 from cnnlite.models.steps import verbosity
 from cnnlite.models.targets import batch_of
-from cnnlite.parameters import Parameter
 from cnnlite.progress import Progress
 
 AT_ONCE = 256  # images that predict hands to the threads together, at least
@@ -238,6 +237,3 @@ class Inference(Stack):
     def gradients(self) -> list[np.ndarray]:
         """Copies of the gradients that backward passes have added up, for each of `trainable_weights`."""
         return [parameter.gradient.copy() for parameter in self.trainable_weights]
-
-    def _parameters_by_path(self) -> dict[str, Parameter]:
-        return {parameter.path: parameter for parameter in self.weights}

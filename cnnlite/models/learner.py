@@ -107,7 +107,7 @@ class Learner(Inference):
         """One optimizer step; returns [loss, *metrics] of the batch before it."""
         penalty = self._penalty(step.penalised)
         if step.kernel is None:
-            return self._train_in_python(batch, penalty)
+            return self._train_in_python(batch, step, penalty)
         self._draw_masks(step.masks)
         scale = 1.0 if step.loss.reduction == "sum" else 1.0 / batch.n
         program = self.network.train(batch.n, step.kernel, step.optimizer, scale)
@@ -143,12 +143,12 @@ class Learner(Inference):
             if parameter.regularizer is not None
         )
 
-    def _train_in_python(self, batch: Rows, penalty: float) -> list[float]:
+    def _train_in_python(self, batch: Rows, step: Step, penalty: float) -> list[float]:
         """A step with a loss or metrics of the user's own: forward, their formulas, backward, optimizer."""
-        optimizer, loss = self._compiled("fit")
+        loss = step.loss
         x, y, weights = self._converted(batch)
-        kept = [parameter.gradient.copy() for parameter in self.trainable_weights]
-        for parameter in self.trainable_weights:
+        kept = [parameter.gradient.copy() for parameter in step.parameters]
+        for parameter in step.parameters:
             parameter.gradient[...] = 0
         y_pred = self.forward(x, training=True)
         values, grad = self._python_values(y, y_pred, weights), np.asarray(loss.gradient(y, y_pred))
@@ -156,8 +156,8 @@ class Learner(Inference):
         grad = grad / max(1, per_sample.size // len(per_sample))  # the mean over further axes
         grad = grad * weights.reshape(-1, *[1] * (grad.ndim - 1))
         self.backward(grad if loss.reduction == "sum" else grad / len(x))
-        optimizer.apply(self.trainable_weights)
-        for parameter, gradient in zip(self.trainable_weights, kept, strict=True):
+        step.optimizer.apply(step.parameters)
+        for parameter, gradient in zip(step.parameters, kept, strict=True):
             parameter.gradient[...] = gradient
         return [values[0] + penalty, *values[1:]]
 
@@ -173,8 +173,8 @@ class Learner(Inference):
 
     # one evaluation
 
-    def _evaluate_rows(self, batch: Rows, penalty: float) -> list[float]:
-        kernel = self._loss_kernel()
+    def _evaluate_rows(self, batch: Rows, kernel: LossKernel | None, penalty: float) -> list[float]:
+        """[loss, *metrics] of a batch."""
         if kernel is None:
             x, y, weights = self._converted(batch)
             values = self._python_values(y, self._predict_array(x, None), weights)

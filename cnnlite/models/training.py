@@ -213,12 +213,13 @@ class Training(Learner):
                 raise ValueError("evaluate: expected labels or targets y, got None.")
             self._ready(batches.x, batches.y, "evaluate")
         totals = Totals(self.metrics_names[1:])
-        penalty = self._penalty()
         called.on_test_begin()
         images = 0
+        shared = None
         for number, batch in enumerate(self._rows(batches, None, "evaluate")):
             called.on_test_batch_begin(number)
-            totals.add(self._evaluate_rows(batch, penalty), batch.n)
+            shared = shared or (self._loss_kernel(), self._penalty())
+            totals.add(self._evaluate_rows(batch, *shared), batch.n)
             images += batch.n
             called.on_test_batch_end(number, totals.logs() if called.uses_test_batch_hooks else None)
             if progress is not None:
@@ -245,7 +246,7 @@ class Training(Learner):
         """`evaluate` of one batch."""
         self._compiled("test_on_batch")
         batch = self._one(x, y, sample_weight, None, "test_on_batch")
-        return self._returned(self._evaluate_rows(batch, self._penalty()), return_dict)
+        return self._returned(self._evaluate_rows(batch, self._loss_kernel(), self._penalty()), return_dict)
 
     def _one(
         self, x: Any, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | None, op: str

@@ -40,7 +40,6 @@ class Vectors:
         self.number = ir.FloatType() if item == 4 else ir.DoubleType()
         self.vector = ir.VectorType(self.number, lanes)
         self.name = f"v{lanes}f{8 * item}"
-        self.undefined = ir.Constant(self.vector, ir.Undefined)
         self.zero = ir.Constant(self.vector, [0.0] * lanes)
 
     def pointer(self, address, type_):
