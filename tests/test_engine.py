@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import cnnlite
 from cnnlite import layers, models
-from cnnlite.engine import emit
-from cnnlite.engine.parts import IMAGES, MOST_SUMS, cut
+from cnnlite.engine.cpu import emit
+from cnnlite.engine.cpu.parts import IMAGES, MOST_SUMS, cut
 from cnnlite.engine.stages import (
     ActivationStage,
     ConvStage,

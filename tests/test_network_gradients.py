@@ -11,7 +11,7 @@ import pytest
 
 import cnnlite
 from cnnlite import layers, losses, models, optimizers
-from cnnlite.engine import emit
+from cnnlite.engine.cpu import emit
 
 # Rounding of a difference is about 1e-16 * f / EPS, far below the tolerance of 1e-6; few kinks lie within so small a step.
 EPS = 1e-6

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlite.engine import emit, programs
+from cnnlite.engine.cpu import emit, programs
+from cnnlite.engine.cpu.packing import Packing
+from cnnlite.engine.cpu.passes import Passes
+from cnnlite.engine.cpu.programs import Predict, Supervised
 from cnnlite.engine.exclusive import Exclusive
-from cnnlite.engine.packing import Packing
-from cnnlite.engine.passes import Passes
-from cnnlite.engine.programs import Predict, Supervised
 from cnnlite.engine.stages import Stage, lower
 from cnnlite.parameters import Layout
 from cnnlite_kernels.cpu.product import most_poolable

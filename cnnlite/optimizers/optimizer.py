@@ -142,7 +142,7 @@ class Optimizer:
         >>> model.zero_gradients()
         >>> optimizers.SGD(0.1).apply(model.trainable_weights)
         """
-        from cnnlite.engine.update import Update
+        from cnnlite.engine.cpu.update import Update
 
         parameters = [parameter for parameter in parameters if parameter.trainable]
         if not parameters:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnlite.engine.emit import Packed, conv_of, lists_of, where
+from cnnlite.engine.cpu.emit import Packed, conv_of, lists_of, where
 from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.parameters import Store, aligned_zeros

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlite.engine import emit
-from cnnlite.engine.emit import Gradients, Kept, Run
-from cnnlite.engine.packing import Packing
-from cnnlite.engine.parts import MOST_SUMS, chunks, cut
+from cnnlite.engine.cpu import emit
+from cnnlite.engine.cpu.emit import Gradients, Kept, Run
+from cnnlite.engine.cpu.packing import Packing
+from cnnlite.engine.cpu.parts import MOST_SUMS, chunks, cut
+from cnnlite.engine.cpu.update import Update
 from cnnlite.engine.stages import ActivationStage, ConvStage, Stage, same
-from cnnlite.engine.update import Update
 from cnnlite.parameters import aligned_zeros
 from cnnlite_kernels.cpu import losses as loss_kernels
 from cnnlite_kernels.cpu.images import Images

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnlite.engine import emit
-from cnnlite.engine.emit import Gradients, Kept, Run
-from cnnlite.engine.packing import Packing
-from cnnlite.engine.parts import MOST_SUMS, cut
+from cnnlite.engine.cpu import emit
+from cnnlite.engine.cpu.emit import Gradients, Kept, Run
+from cnnlite.engine.cpu.packing import Packing
+from cnnlite.engine.cpu.parts import MOST_SUMS, cut
 from cnnlite.engine.stages import Stage
 from cnnlite.parameters import Layout, aligned_zeros
 from cnnlite_kernels.cpu.images import Images
