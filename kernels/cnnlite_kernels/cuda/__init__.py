@@ -1,0 +1,1 @@
+"""The ops on NVIDIA GPUs. Imported when a GPU is first asked for: the CPU's ops never import numba-cuda."""
