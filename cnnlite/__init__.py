@@ -1,4 +1,4 @@
-"""cnnlite: convolutional networks whose every kernel is Python, compiled by Numba.
+"""cnnlite: convolutional networks whose every kernel is Python, compiled by Numba for CPUs and by numba-cuda for NVIDIA GPUs.
 
     from cnnlite import layers, models, datasets
 
@@ -18,11 +18,13 @@ from cnnlite import (
     regularizers,
 )
 from cnnlite.seeds import set_random_seed
+from cnnlite_kernels.cuda.precision import get_matmul_precision, set_matmul_precision
 
 __version__ = "0.1.0"
 __all__ = [
     "callbacks",
     "datasets",
+    "get_matmul_precision",
     "get_num_threads",
     "initializers",
     "layers",
@@ -31,6 +33,7 @@ __all__ = [
     "models",
     "optimizers",
     "regularizers",
+    "set_matmul_precision",
     "set_num_threads",
     "set_random_seed",
 ]

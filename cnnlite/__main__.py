@@ -1,4 +1,4 @@
-"""The command line: python -m cnnlite warmup, python -m cnnlite devices."""
+"""The command line: python -m cnnlite warmup, python -m cnnlite devices, python -m cnnlite tune."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ def devices(arguments: argparse.Namespace) -> None:
     from cnnlite.devices import describe
 
     print(describe())
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    """Measures what work costs."""
+    from cnnlite.tune import tune as measure
+    from cnnlite_kernels.cuda.driver import GpuError
+
+    try:
+        measure()
+    except GpuError as problem:
+        sys.exit(str(problem))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
         description="Shows the processor, its measured speed, the GPUs, and what is missing to use them.",
     )
     command.set_defaults(run=devices)
+    command = commands.add_parser(
+        "tune",
+        help='measure the CPU and the GPU, for device="auto" to pick by',
+        description="Measures how fast this machine's CPU and first GPU are and what copies between them cost, and keeps it beside "
+        'the cache of kernels. Before that device="auto" picks by guesses. Takes about a minute.',
+    )
+    command.set_defaults(run=tune)
     return main
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 import cnnlite_kernels as kernels
-from cnnlite_kernels import dispatch
 
 X = np.ones((2, 8, 8, 4), np.float32)
 W = np.ones((3, 3, 4, 6), np.float32)
@@ -322,49 +320,6 @@ def test_out_may_be_an_input_only_where_that_is_said_and_exactly() -> None:
         kernels.relu(memory[:8], out=memory[1:9])
     # x is backwards and is copied first: then nothing overlaps
     assert kernels.relu(memory[::-1], out=memory) is memory
-
-
-@pytest.mark.parametrize("device", [None, "auto", "cpu"])
-def test_devices_that_are_the_cpu(device: str | None) -> None:
-    assert kernels.matmul(A, B, device=device).shape == (3, 5)
-
-
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU", 0, "cpu:0"])
-def test_unknown_device(device: object) -> None:
-    with pytest.raises(
-        ValueError, match=r'^matmul: expected device None, "auto", "cpu", "cuda" or "cuda:N", got '
-    ):
-        kernels.matmul(A, B, device=device)
-
-
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_cuda_without_numba_cuda_says_how_to_install_it(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        RuntimeError,
-        match=rf'^relu: expected a GPU for device "{device}", but .* is not installed; .*pip install "cnnlite\[cuda\]"',
-    ):
-        kernels.relu(A, device=device)
-
-
-def test_cuda_says_what_is_missing() -> None:
-    with pytest.raises(
-        RuntimeError, match=r'^conv2d: expected a GPU for device "cuda", but .* pass device="cpu"'
-    ):
-        kernels.conv2d(X, W, device="cuda")
-
-
-def test_an_operand_in_a_gpus_memory_chooses_the_gpu() -> None:
-    class Remote:
-        __cuda_array_interface__ = None
-
-    with pytest.raises(RuntimeError, match=r"^max_pool2d: expected a GPU"):
-        kernels.max_pool2d(Remote(), 2)
-
-
-def test_every_op_has_a_cpu_function() -> None:
-    for op in dispatch.TABLE:
-        assert callable(dispatch.find(op, "cpu"))
 
 
 def test_import_is_light() -> None:

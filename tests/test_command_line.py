@@ -12,8 +12,10 @@ import pytest
 import runtime_programs
 from runtime_kernels import again, answer, variant
 
-from cnnlite import __main__, devices, gpus, warmup
+from cnnlite import __main__, devices, gpus, tune, warmup
+from cnnlite_kernels import costs, dispatch
 from cnnlite_kernels.cpu import disk, jit
+from cnnlite_kernels.cuda import driver as nvidia
 
 
 @pytest.fixture
@@ -118,6 +120,14 @@ class Driver:
         text.value = self._names[device.value]
         return 0 if text.value else 1
 
+    def cuDeviceGetAttribute(self, value, attribute, device):
+        value._obj.value = {nvidia.MAJOR: 9, nvidia.MINOR: 0, nvidia.MULTIPROCESSORS: 132}[attribute]
+        return 0
+
+    def cuDeviceTotalMem_v2(self, memory, device):
+        memory._obj.value = 80 << 30
+        return device.value
+
 
 def with_driver(monkeypatch, driver) -> None:
     def load(name):
@@ -128,25 +138,52 @@ def with_driver(monkeypatch, driver) -> None:
     monkeypatch.setattr(ctypes, "CDLL", load)
 
 
+@pytest.fixture(autouse=True)
+def asked_anew():
+    """Whether there is a GPU is asked again."""
+    dispatch._state.cache_clear()
+    yield
+    dispatch._state.cache_clear()
+
+
 def test_gpus_are_listed(monkeypatch):
     with_driver(monkeypatch, Driver(b"NVIDIA A", b""))
-    assert gpus.gpu_names() == ["NVIDIA A", "device 1"]
-    assert gpus.describe_gpus()[:2] == ["0: NVIDIA A", "1: device 1"]
+    monkeypatch.setattr(dispatch, "why_not", lambda: None)
+    monkeypatch.setattr(costs, "current", lambda: (costs.defaults(), "measured on A"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert nvidia.gpu_names() == ["NVIDIA A", "device 1"]
+    assert gpus.describe_gpus() == [
+        "0: NVIDIA A, compute capability 9.0, 132 multiprocessors, 80 GiB",
+        "1: device 1, compute capability 9.0, 132 multiprocessors, ? GiB",
+        'device="auto" picks by constants that are measured on A',
+    ]
+
+
+def test_a_gpu_that_cannot_be_used_says_why(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    with_driver(monkeypatch, Driver(b"NVIDIA A"))
+    monkeypatch.setattr(dispatch, "why_not", lambda: "it is too old")
+    assert gpus.describe_gpus()[1:] == ["cannot be used: it is too old"]
 
 
 @pytest.mark.parametrize(
     ("driver", "message"),
     [
         (None, "no NVIDIA driver here .* is not found.; install it"),
+        (object(), "the NVIDIA driver here is damaged .* lacks its functions.; install it again"),
         (Driver(error=100), "the NVIDIA driver finds no device"),
         (Driver(), "the NVIDIA driver finds no device; in a container, start it with --gpus all"),
+        (
+            Driver(error=3),
+            "this process was forked from one that used a GPU; start it with multiprocessing's spawn",
+        ),
         (Driver(error=803), r"the NVIDIA driver does not start \(CUDA error 803\); nvidia-smi says more"),
     ],
 )
 def test_what_is_missing_is_named(monkeypatch, driver, message):
     with_driver(monkeypatch, driver)
-    with pytest.raises(gpus.GpuError, match=message):
-        gpus.gpu_names()
+    with pytest.raises(nvidia.GpuError, match=message):
+        nvidia.gpu_names()
     assert gpus.describe_gpus()[0].startswith("none: ")
 
 
@@ -155,6 +192,41 @@ def test_a_missing_package_is_named(monkeypatch, there):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if there else None)
     told = [line for line in gpus.describe_gpus() if 'pip install "cnnlite[cuda]"' in line]
     assert len(told) == (0 if there else 1)
+
+
+def test_tune_without_a_gpu_says_what_is_missing(monkeypatch):
+    with_driver(monkeypatch, None)
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(["tune"])
+    assert str(stopped.value).startswith('nothing to tune: device="auto" always takes the CPU here, for ')
+    assert "install" in str(stopped.value)
+
+
+def test_tune_measures_and_keeps(empty_cache, monkeypatch):
+    pytest.importorskip("numba_cuda", reason="numba-cuda is not installed", exc_type=ImportError)
+    from interpreted import Interpreted
+
+    device = Interpreted()
+    device.name = "Interpreter"
+    monkeypatch.setattr(dispatch, "why_not", lambda: None)
+    monkeypatch.setattr(dispatch, "gpu", lambda name, wanted: device)
+    small = tune.Sizes(cpu_side=16, gpu_side=16, long=1000, rounds=1, calls=1)
+    monkeypatch.setattr(tune, "Sizes", lambda: small)
+    costs.current.cache_clear()
+    out = io.StringIO()
+    measured = tune.tune(out)
+    assert all(0 < value < float("inf") for value in measured)
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert [line[0] for line in lines[:-1]] == list(costs.Costs._fields)
+    assert {line[-1] for line in lines[:-1]} == {"GFLOP/s", "GB/s", "us"}
+    assert lines[-1] == ["Kept", "in", str(costs.path())]
+    assert costs.current() == (measured, "measured on Interpreter")
+    monkeypatch.setenv("CNNLITE_CACHE_DIR", "none")
+    disk.folder.cache_clear()
+    out = io.StringIO()
+    tune.tune(out)
+    assert "Not kept: there is no cache folder" in out.getvalue()
+    costs.current.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,10 @@ Images are NHWC, weights HWIO, dtypes float32 and float64. Whatever a caller can
 TypeError (dtype) or a RuntimeError (device) before a kernel runs. Importing this compiles nothing and imports neither Numba nor
 CUDA; an op compiles what it needs when it is first called, and keeps it in a cache on disk.
 
+Arrays may be NumPy's, or anything that np.asarray takes or that speaks DLPack, or lie on a GPU: `to_device` puts them there, and CuPy's
+and PyTorch's come as they are. Ops run where their operands are; `device=` says otherwise (see dispatch.py), and `explain` tells what
+"auto" would do.
+
 What a kernel may assume: arrays are C-contiguous, aligned, of one dtype and of shapes that fit, and its output overlaps none of
 its inputs, unless it says that they may be the same.
 
@@ -14,6 +18,9 @@ its inputs, unless it says that they may be the same.
 ((8, 26, 26, 32), (8, 13, 13, 32))
 """
 
+from cnnlite_kernels.cuda.array import DeviceArray
+from cnnlite_kernels.cuda.precision import get_matmul_precision, set_matmul_precision
+from cnnlite_kernels.explain import Explanation, explain
 from cnnlite_kernels.ops.activations import (
     relu,
     relu_grad,
@@ -28,18 +35,24 @@ from cnnlite_kernels.ops.conv2d import conv2d, conv2d_grad_input, conv2d_grad_we
 from cnnlite_kernels.ops.matmul import matmul
 from cnnlite_kernels.ops.max_pool2d import max_pool2d, max_pool2d_grad
 from cnnlite_kernels.ops.softmax_cross_entropy import softmax_cross_entropy
+from cnnlite_kernels.ops.to_device import to_device
 from cnnlite_kernels.window import Window2D
 
 __all__ = [
+    "DeviceArray",
+    "Explanation",
     "Window2D",
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weights",
+    "explain",
+    "get_matmul_precision",
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",
     "relu",
     "relu_grad",
+    "set_matmul_precision",
     "sigmoid",
     "sigmoid_grad",
     "softmax",
@@ -47,4 +60,5 @@ __all__ = [
     "softmax_grad",
     "tanh",
     "tanh_grad",
+    "to_device",
 ]

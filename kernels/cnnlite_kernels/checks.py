@@ -2,6 +2,9 @@
 
 What passes is what a kernel may assume: C-contiguous, aligned, native byte order, float32 or float64 throughout, shapes
 that fit. An operand that lies otherwise in memory (sliced, transposed, Fortran order, backwards) is copied, once.
+
+An operand is a NumPy array or what np.asarray or DLPack makes one of (PyTorch's tensors on the CPU, a memmap), or it lies on a GPU and
+is then a DeviceArray (cuda/array.py): the same checks hold for both.
 """
 
 from __future__ import annotations
@@ -19,14 +22,29 @@ ACTIVATIONS = (None, "relu", "sigmoid", "tanh")
 Shape = tuple[int, ...]
 
 
-def operand(
-    op: str, name: str, value: Any, axes: str | None = None, like: np.ndarray | None = None
-) -> np.ndarray:
+def array_of(op: str, name: str, value: Any) -> Any:
+    """`value` as an array of NumPy's, or as a DeviceArray where it lies on a GPU; without a copy where its memory allows.
+
+    Raises:
+        RuntimeError: it lies on a GPU that cannot be used.
+    """
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    from cnnlite_kernels.cuda.array import adopt, on_gpu
+
+    if on_gpu(value):
+        return adopt(op, name, value)
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    return np.asarray(value)
+
+
+def operand(op: str, name: str, value: Any, axes: str | None = None, like: Any = None) -> Any:
     """`value` as an array that a kernel can read: itself where it can be.
 
     Args:
         op, name: what a message calls the op and the operand.
-        value: an array, or what np.asarray makes one of.
+        value: an array, or what `array_of` makes one of.
         axes: the axes it must have in words, as "(n, h, w, cin)"; any where None.
         like: the operand whose dtype it must have.
 
@@ -38,10 +56,10 @@ def operand(
     Traceback (most recent call last):
     TypeError: relu: expected x of dtype float32 or float64, got int64; convert it with x.astype("float32").
     """
-    array = np.asarray(value)
+    array = value if type(value) is np.ndarray else array_of(op, name, value)
     dtype = array.dtype
     if dtype not in FLOATS:
-        if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+        if dtype.kind != "f" or dtype.itemsize not in (4, 8) or not isinstance(array, np.ndarray):
             raise TypeError(
                 f'{op}: expected {name} of dtype float32 or float64, got {dtype}; convert it with {name}.astype("float32").'
             )
@@ -55,26 +73,44 @@ def operand(
             f"{op}: expected {name} of dtype {like.dtype} as the first operand has, got {array.dtype}; "
             f'convert it with {name}.astype("{like.dtype}").'
         )
-    flags = array.flags
-    if not (flags.c_contiguous and flags.aligned):
-        array = np.array(array, order="C")
+    if isinstance(array, np.ndarray):
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned):
+            array = np.array(array, order="C")
     return array
 
 
+def remote(arrays: Sequence[Any]) -> Any:
+    """The first of the operands that is on a GPU, None where all are NumPy's: the result is where the operands are."""
+    for array in arrays:
+        if type(array) is not np.ndarray and not isinstance(array, np.ndarray):
+            return array
+    return None
+
+
+def new(shape: Shape, dtype: Any, inputs: Sequence[Any]) -> Any:
+    """A new array for a result, where the operands are."""
+    there = remote(inputs)
+    return np.empty(shape, dtype) if there is None else there.empty(there.device, shape, dtype)
+
+
 def output(
-    op: str, out: Any, shape: Shape, dtype: np.dtype, inputs: Sequence[np.ndarray], in_place: bool = False
-) -> np.ndarray:
-    """Where the result goes: `out` if the caller gave one that is fit, else a new array.
+    op: str, out: Any, shape: Shape, dtype: np.dtype, inputs: Sequence[Any], in_place: bool = False
+) -> Any:
+    """Where the result goes: `out` if the caller gave one that is fit, else a new array where the operands are.
 
     `inputs` are the operands as `operand` returned them, which `out` must not overlap: a kernel reads them while it writes.
     With `in_place` it may be one of them, exactly.
 
     Raises:
-        TypeError: `out` is no array, or of another dtype.
+        TypeError: `out` is no array, of another dtype, or not where the operands are.
         ValueError: another shape, read-only, not C-contiguous, or memory shared with an input.
     """
     if out is None:
-        return np.empty(shape, dtype)
+        return new(shape, dtype, inputs)
+    there = remote(inputs)
+    if there is not None:
+        return _remote_output(op, out, shape, dtype, inputs, in_place, there.device)
     if not isinstance(out, np.ndarray):
         raise TypeError(
             f"{op}: expected out to be a NumPy array or None, got {type(out).__name__}; pass np.empty{shape}."
@@ -102,6 +138,42 @@ def output(
                 f"{op}: expected out to share no memory with the inputs, got one that overlaps; pass another array, or no out."
             )
     return out
+
+
+def _remote_output(
+    op: str, out: Any, shape: Shape, dtype: np.dtype, inputs: Sequence[Any], in_place: bool, device: Any
+) -> Any:
+    """`output` for operands on a GPU: a DeviceArray, or another library's array there that is C-contiguous."""
+    out = array_of(op, "out", out)
+    if isinstance(out, np.ndarray) or out.device is not device:
+        where = "the host" if isinstance(out, np.ndarray) else repr(out.device)
+        raise TypeError(
+            f"{op}: expected out on {device!r} as the operands are, got an array on {where}; pass no out."
+        )
+    if out.shape != shape:
+        raise ValueError(f"{op}: expected out of shape {shape}, got {out.shape}; pass no out.")
+    if out.dtype != dtype:
+        raise TypeError(
+            f"{op}: expected out of dtype {dtype} as the operands have, got {out.dtype}; pass no out."
+        )
+    if not out.writeable:
+        raise ValueError(
+            f"{op}: expected out to be writeable and C-contiguous, got an array that is not; pass no out and copy the result."
+        )
+    for array in inputs:
+        if not isinstance(array, np.ndarray) and out.overlaps(array) and not (in_place and out.same(array)):
+            raise ValueError(
+                f"{op}: expected out to share no memory with the inputs, got one that overlaps; pass another array, or no out."
+            )
+    return out
+
+
+def clear(array: Any) -> None:
+    """array[...] = 0, wherever it is."""
+    if isinstance(array, np.ndarray):
+        array[...] = 0
+    else:
+        array.device.upload(np.zeros(array.size, array.dtype), array.flat)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -173,7 +245,7 @@ pass x with 32 channels, or w of shape (3, 3, 16, 64).
     return window, groups, (n, *window.output_size(h, w, op=op), cout)
 
 
-def bias(op: str, name: str, value: Any, size: int, like: np.ndarray) -> np.ndarray | None:
+def bias(op: str, name: str, value: Any, size: int, like: Any) -> Any:
     """A bias (size,), or None."""
     if value is None:
         return None
@@ -185,7 +257,7 @@ def bias(op: str, name: str, value: Any, size: int, like: np.ndarray) -> np.ndar
     return array
 
 
-def same_shape(op: str, name: str, array: np.ndarray, expected: Shape, why: str) -> None:
+def same_shape(op: str, name: str, array: Any, expected: Shape, why: str) -> None:
     """Raises a ValueError unless the array has this shape; `why` says where it comes from."""
     if array.shape != expected:
         raise ValueError(
@@ -211,19 +283,23 @@ def pooling(op: str, x_shape: Shape, pool_size: Any, strides: Any, padding: Any)
     return window, (n, *window.output_size(h, w, op=op), c)
 
 
-def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Window2D) -> np.ndarray:
+def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Window2D) -> Any:
     """The places of the maxima as max_pool2d returned them: int32, inside the window and inside the image.
+
+    On a GPU the places are not looked at: one outside is no pixel's, and its gradient is lost.
 
     Raises:
         TypeError: not int32.
         ValueError: another shape than y has, or a place outside.
     """
-    array = np.asarray(value)
+    array = array_of(op, "indices", value)
     if array.dtype.newbyteorder("=") != np.int32:
         raise TypeError(
             f"{op}: expected indices of dtype int32, got {array.dtype}; pass what max_pool2d(..., return_indices=True) returned."
         )
     same_shape(op, "indices", array, y_shape, "as grad_y has")
+    if not isinstance(array, np.ndarray):
+        return array
     kh, kw = window.kernel
     inside = (array >= 0) & (array < kh * kw)
     for axis, offsets in ((1, array // kw), (2, array % kw)):
@@ -240,7 +316,7 @@ def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Wi
     return np.require(array, np.int32, ["C", "A"])
 
 
-def product(a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool) -> tuple[int, int, int]:
+def product(a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> tuple[int, int, int]:
     """(m, n, k) of a matrix product.
 
     >>> product(np.zeros((2, 3)), np.zeros((4, 5)), False, False)
@@ -270,13 +346,15 @@ def scale(name: str, value: Any) -> float:
 
 
 def labels(op: str, value: Any, n: int, classes: int) -> np.ndarray:
-    """True classes (n,), each from 0 to classes - 1, as int32.
+    """True classes (n,), each from 0 to classes - 1, as int32 of NumPy's: labels on a GPU come down to be looked at.
 
     Raises:
         TypeError: not integers.
         ValueError: another shape, or a class that is not there.
     """
-    array = np.asarray(value)
+    array = array_of(op, "labels", value)
+    if not isinstance(array, np.ndarray):
+        array = array.copy_to_host()
     if array.dtype.kind not in "iu":
         raise TypeError(
             f'{op}: expected labels of an integer dtype, got {array.dtype}; convert them with labels.astype("int32").'
@@ -290,7 +368,7 @@ def labels(op: str, value: Any, n: int, classes: int) -> np.ndarray:
     return np.require(array, np.int32, ["C", "A"])
 
 
-def last_axis(op: str, name: str, x: np.ndarray) -> None:
+def last_axis(op: str, name: str, x: Any) -> None:
     """Raises a ValueError unless x has a last axis with at least one number in it."""
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(

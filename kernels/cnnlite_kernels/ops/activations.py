@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cnnlite_kernels import checks, dispatch
+from cnnlite_kernels.arrays import ArrayT, Operand
 
 
-def relu(x: np.ndarray, *, out: np.ndarray | None = None, device: str | None = None) -> np.ndarray:
+def relu(x: ArrayT, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
     """y = max(x, 0); NaN stays NaN.
 
     Args:
         x: float32 or float64, of any shape and memory layout.
         out: where to write y, C-contiguous: x itself, or an array apart from it; a new one if None.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         y, of x's shape and dtype; `out` if it was given.
@@ -23,22 +22,21 @@ def relu(x: np.ndarray, *, out: np.ndarray | None = None, device: str | None = N
         ValueError: an unfit `out`, an unknown device.
         RuntimeError: a device that is not there.
 
+    >>> import numpy as np
     >>> relu(np.array([-1.0, 2.0, np.nan])).tolist()
     [0.0, 2.0, nan]
     """
     return _forward("relu", x, out, device)
 
 
-def relu_grad(
-    grad_y: np.ndarray, y: np.ndarray, *, out: np.ndarray | None = None, device: str | None = None
-) -> np.ndarray:
+def relu_grad(grad_y: ArrayT, y: Operand, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
     """grad_x = grad_y where y > 0, else 0.
 
     Args:
         grad_y: gradient with respect to the output, float32 or float64, of any shape.
         y: the output of `relu`, of grad_y's shape and dtype.
         out: where to write grad_x, C-contiguous: grad_y or y itself, or an array apart from them; a new one if None.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         grad_x, of grad_y's shape and dtype; `out` if it was given.
@@ -47,17 +45,19 @@ def relu_grad(
         ValueError: y of another shape than grad_y, an unfit `out`, an unknown device.
         TypeError, RuntimeError: as `relu`.
 
+    >>> import numpy as np
     >>> relu_grad(np.array([5.0, 5.0]), np.array([0.0, 2.0])).tolist()
     [0.0, 5.0]
     """
     return _backward("relu", grad_y, y, out, device)
 
 
-def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None, device: str | None = None) -> np.ndarray:
+def sigmoid(x: ArrayT, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
     """y = 1 / (1 + exp(-x)), computed so that no exponential overflows.
 
     Arguments, result and errors are those of `relu`.
 
+    >>> import numpy as np
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0])).tolist()
     [0.0, 0.5, 1.0]
     """
@@ -65,47 +65,49 @@ def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None, device: str | None 
 
 
 def sigmoid_grad(
-    grad_y: np.ndarray, y: np.ndarray, *, out: np.ndarray | None = None, device: str | None = None
-) -> np.ndarray:
+    grad_y: ArrayT, y: Operand, *, out: ArrayT | None = None, device: str | None = None
+) -> ArrayT:
     """grad_x = grad_y * y * (1 - y), y being the output of `sigmoid`.
 
     Arguments, result and errors are those of `relu_grad`.
 
+    >>> import numpy as np
     >>> sigmoid_grad(np.array([8.0]), np.array([0.5])).tolist()
     [2.0]
     """
     return _backward("sigmoid", grad_y, y, out, device)
 
 
-def tanh(x: np.ndarray, *, out: np.ndarray | None = None, device: str | None = None) -> np.ndarray:
+def tanh(x: ArrayT, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
     """y = tanh(x).
 
     Arguments, result and errors are those of `relu`.
 
+    >>> import numpy as np
     >>> tanh(np.array([-1000.0, 0.0, 1000.0])).tolist()
     [-1.0, 0.0, 1.0]
     """
     return _forward("tanh", x, out, device)
 
 
-def tanh_grad(
-    grad_y: np.ndarray, y: np.ndarray, *, out: np.ndarray | None = None, device: str | None = None
-) -> np.ndarray:
+def tanh_grad(grad_y: ArrayT, y: Operand, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
     """grad_x = grad_y * (1 - y * y), y being the output of `tanh`.
 
     Arguments, result and errors are those of `relu_grad`.
 
+    >>> import numpy as np
     >>> tanh_grad(np.array([4.0]), np.array([0.5])).tolist()
     [3.0]
     """
     return _backward("tanh", grad_y, y, out, device)
 
 
-def softmax(x: np.ndarray, *, out: np.ndarray | None = None, device: str | None = None) -> np.ndarray:
+def softmax(x: ArrayT, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
     """y_i = exp(x_i) / sum_j exp(x_j) along the last axis; the largest x is taken off first: none overflows.
 
     Arguments, result and errors are those of `relu`; x must have a last axis that is not empty.
 
+    >>> import numpy as np
     >>> softmax(np.array([[0.0, 0.0], [1000.0, -1000.0]])).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
     """
@@ -113,19 +115,20 @@ def softmax(x: np.ndarray, *, out: np.ndarray | None = None, device: str | None 
 
 
 def softmax_grad(
-    grad_y: np.ndarray, y: np.ndarray, *, out: np.ndarray | None = None, device: str | None = None
-) -> np.ndarray:
+    grad_y: ArrayT, y: Operand, *, out: ArrayT | None = None, device: str | None = None
+) -> ArrayT:
     """grad_x_i = y_i * (grad_y_i - sum_j grad_y_j y_j) along the last axis, y being the output of `softmax`.
 
     Arguments, result and errors are those of `relu_grad`; the last axis must not be empty.
 
+    >>> import numpy as np
     >>> softmax_grad(np.array([4.0, 0.0]), np.array([0.5, 0.5])).tolist()
     [1.0, -1.0]
     """
     return _backward("softmax", grad_y, y, out, device)
 
 
-def _forward(kind: str, x: np.ndarray, out: np.ndarray | None, device: str | None) -> np.ndarray:
+def _forward(kind: str, x: ArrayT, out: ArrayT | None, device: str | None) -> ArrayT:
     run = dispatch.find("activation", device, x, name=kind)
     x = checks.operand(kind, "x", x)
     if kind == "softmax":
@@ -136,9 +139,7 @@ def _forward(kind: str, x: np.ndarray, out: np.ndarray | None, device: str | Non
     return y
 
 
-def _backward(
-    kind: str, grad_y: np.ndarray, y: np.ndarray, out: np.ndarray | None, device: str | None
-) -> np.ndarray:
+def _backward(kind: str, grad_y: ArrayT, y: Operand, out: ArrayT | None, device: str | None) -> ArrayT:
     op = f"{kind}_grad"
     run = dispatch.find("activation_grad", device, grad_y, y, name=op)
     grad_y = checks.operand(op, "grad_y", grad_y)

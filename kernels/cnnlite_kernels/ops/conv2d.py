@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from cnnlite_kernels import checks, dispatch
+from cnnlite_kernels.arrays import ArrayT, Operand
 
 
 def conv2d(
-    x: np.ndarray,
-    w: np.ndarray,
-    b: np.ndarray | None = None,
+    x: ArrayT,
+    w: Operand,
+    b: Operand | None = None,
     *,
     strides: Any = (1, 1),
     padding: Any = "valid",
     dilation: Any = (1, 1),
     groups: int = 1,
     activation: str | None = None,
-    out: np.ndarray | None = None,
+    out: ArrayT | None = None,
     device: str | None = None,
-) -> np.ndarray:
+) -> ArrayT:
     """Convolve images with a bank of kernels.
 
     y[n, p, q, j] = activation(b[j] + sum over i, k, c of
@@ -41,7 +40,7 @@ def conv2d(
         groups: divides cin and cout; cin of them make a depthwise convolution.
         activation: None, "relu", "sigmoid" or "tanh", applied in the same pass.
         out: where to write y, C-contiguous and apart from the inputs; a new array if None.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         y (n, oh, ow, cout), of x's dtype; `out` if it was given.
@@ -51,6 +50,7 @@ def conv2d(
         TypeError: an operand of another dtype.
         RuntimeError: a device that is not there.
 
+    >>> import numpy as np
     >>> x = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
     >>> w = np.array([[1, 0], [0, 2]], np.float32).reshape(2, 2, 1, 1)
     >>> conv2d(x, w, np.array([-10], np.float32), activation="relu")[0, :, :, 0].tolist()
@@ -69,17 +69,17 @@ def conv2d(
 
 
 def conv2d_grad_input(
-    grad_y: np.ndarray,
-    w: np.ndarray,
+    grad_y: ArrayT,
+    w: Operand,
     x_shape: tuple[int, int, int, int],
     *,
     strides: Any = (1, 1),
     padding: Any = "valid",
     dilation: Any = (1, 1),
     groups: int = 1,
-    out: np.ndarray | None = None,
+    out: ArrayT | None = None,
     device: str | None = None,
-) -> np.ndarray:
+) -> ArrayT:
     """Gradient of a loss with respect to the input of `conv2d` (without activation).
 
     grad_xp[n, p * sh + i * dh, q * sw + k * dw, g * cg + c] += grad_y[n, p, q, j] * w[i, k, c, j]
@@ -92,7 +92,7 @@ def conv2d_grad_input(
         x_shape: (n, h, w, cin).
         strides, padding, dilation, groups: as given to `conv2d`.
         out: where to write grad_x, C-contiguous and apart from the inputs; a new array if None.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         grad_x (n, h, w, cin), of grad_y's dtype; `out` if it was given.
@@ -100,6 +100,7 @@ def conv2d_grad_input(
     Raises:
         ValueError, TypeError, RuntimeError: as `conv2d`.
 
+    >>> import numpy as np
     >>> conv2d_grad_input(np.ones((1, 2, 2, 1)), np.ones((2, 2, 1, 1)), (1, 3, 3, 1))[0, :, :, 0].tolist()
     [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
     """
@@ -117,17 +118,17 @@ def conv2d_grad_input(
 
 
 def conv2d_grad_weights(
-    x: np.ndarray,
-    grad_y: np.ndarray,
+    x: ArrayT,
+    grad_y: Operand,
     w_shape: tuple[int, int, int, int],
     *,
     strides: Any = (1, 1),
     padding: Any = "valid",
     dilation: Any = (1, 1),
     groups: int = 1,
-    out: np.ndarray | None = None,
+    out: ArrayT | None = None,
     device: str | None = None,
-) -> np.ndarray:
+) -> ArrayT:
     """Gradient of a loss with respect to the kernels of `conv2d` (without activation).
 
     grad_w[i, k, c, j] = sum over n, p, q of
@@ -139,7 +140,7 @@ def conv2d_grad_weights(
         w_shape: (kh, kw, cin // groups, cout).
         strides, padding, dilation, groups: as given to `conv2d`.
         out: where to write grad_w, C-contiguous and apart from the inputs; a new array if None.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         grad_w (kh, kw, cin // groups, cout), of x's dtype; zeros for an empty batch. `out` if it was given.
@@ -147,6 +148,7 @@ def conv2d_grad_weights(
     Raises:
         ValueError, TypeError, RuntimeError: as `conv2d`.
 
+    >>> import numpy as np
     >>> x = np.arange(9.0).reshape(1, 3, 3, 1)
     >>> conv2d_grad_weights(x, np.ones((1, 2, 2, 1)), (2, 2, 1, 1))[:, :, 0, 0].tolist()
     [[8.0, 12.0], [20.0, 24.0]]
@@ -160,7 +162,7 @@ def conv2d_grad_weights(
     checks.same_shape(op, "grad_y", grad_y, y_shape, f"for x {x.shape} and w_shape {shape}")
     grad_w = checks.output(op, out, shape, x.dtype, (x, grad_y))
     if grad_y.size == 0:
-        grad_w[...] = 0
+        checks.clear(grad_w)
     elif grad_w.size:
         run(x, grad_y, grad_w, window, groups)
     return grad_w

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cnnlite_kernels import checks, dispatch
+from cnnlite_kernels.arrays import ArrayT, Operand
 
 
 def matmul(
-    a: np.ndarray,
-    b: np.ndarray,
+    a: ArrayT,
+    b: Operand,
     *,
     transpose_a: bool = False,
     transpose_b: bool = False,
     alpha: float = 1,
     beta: float = 0,
-    bias: np.ndarray | None = None,
+    bias: Operand | None = None,
     activation: str | None = None,
-    out: np.ndarray | None = None,
+    out: ArrayT | None = None,
     device: str | None = None,
-) -> np.ndarray:
+) -> ArrayT:
     """C = activation(alpha * op(A) op(B) + beta * C + bias), where op transposes or does nothing.
 
     Args:
@@ -30,7 +29,7 @@ def matmul(
         activation: None, "relu", "sigmoid" or "tanh", applied last.
         out: the old C (m, n), which is overwritten: C-contiguous and apart from the operands. A new array if None. As in BLAS
             it is not read where beta is 0, so that NaN in it is harmless.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         C (m, n), of a's dtype; `out` if it was given. beta * C + bias where k is 0.
@@ -40,11 +39,12 @@ def matmul(
         TypeError: an operand of another dtype.
         RuntimeError: a device that is not there.
 
+    >>> import numpy as np
     >>> a, b = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])
     >>> matmul(a, b, transpose_b=True, alpha=2, bias=np.array([-30.0]))
     array([[-8.]])
     """
-    run = dispatch.find("matmul", device, a, b)
+    run = dispatch.find("matmul", device, a, b, bias)
     a = checks.operand("matmul", "a", a, "(m, k)")
     b = checks.operand("matmul", "b", b, "(k, n)", like=a)
     m, n, k = checks.product(a, b, transpose_a, transpose_b)

@@ -7,30 +7,31 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from cnnlite_kernels import checks, dispatch
+from cnnlite_kernels.arrays import ArrayT, Operand
 
 
 @overload
 def max_pool2d(
-    x: np.ndarray, pool_size: Any, *, strides: Any = ..., padding: Any = ..., return_indices: Literal[False] = ...,
-    out: np.ndarray | None = ..., device: str | None = ...,
-) -> np.ndarray: ...  # fmt: skip
+    x: ArrayT, pool_size: Any, *, strides: Any = ..., padding: Any = ..., return_indices: Literal[False] = ...,
+    out: ArrayT | None = ..., device: str | None = ...,
+) -> ArrayT: ...  # fmt: skip
 
 
 @overload
 def max_pool2d(
-    x: np.ndarray, pool_size: Any, *, strides: Any = ..., padding: Any = ..., return_indices: bool,
-    out: np.ndarray | None = ..., device: str | None = ...,
+    x: ArrayT, pool_size: Any, *, strides: Any = ..., padding: Any = ..., return_indices: bool,
+    out: ArrayT | None = ..., device: str | None = ...,
 ) -> Any: ...  # fmt: skip
 
 
 def max_pool2d(
-    x: np.ndarray,
+    x: ArrayT,
     pool_size: Any,
     *,
     strides: Any = None,
     padding: Any = "valid",
     return_indices: bool = False,
-    out: np.ndarray | None = None,
+    out: ArrayT | None = None,
     device: str | None = None,
 ) -> Any:
     """The largest pixel of each window, channel by channel.
@@ -47,7 +48,7 @@ def max_pool2d(
         padding: "valid", "same" (TensorFlow's), or ((top, bottom), (left, right)) pixels, fewer than the pool has.
         return_indices: also return which pixel won.
         out: where to write y, C-contiguous and apart from x; a new array if None.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         y (n, oh, ow, c), of x's dtype; with return_indices (y, indices), where indices, int32 of the same shape, is the
@@ -58,6 +59,7 @@ def max_pool2d(
         TypeError: x of another dtype.
         RuntimeError: a device that is not there.
 
+    >>> import numpy as np
     >>> x = np.array([[1, 5, 2, 0], [5, 3, 9, 9]], np.float32).reshape(1, 2, 4, 1)
     >>> y, indices = max_pool2d(x, 2, return_indices=True)
     >>> y.ravel().tolist(), indices.ravel().tolist()
@@ -67,23 +69,23 @@ def max_pool2d(
     x = checks.operand("max_pool2d", "x", x, "(n, h, w, c)")
     window, shape = checks.pooling("max_pool2d", x.shape, pool_size, strides, padding)
     y = checks.output("max_pool2d", out, shape, x.dtype, (x,))
-    indices = np.empty(shape, np.int32) if return_indices else None
+    indices = checks.new(shape, np.int32, (x,)) if return_indices else None
     if y.size:
         run(x, y, indices, window)
     return (y, indices) if return_indices else y
 
 
 def max_pool2d_grad(
-    grad_y: np.ndarray,
-    x: np.ndarray,
+    grad_y: ArrayT,
+    x: Operand,
     pool_size: Any,
     *,
     strides: Any = None,
     padding: Any = "valid",
-    indices: np.ndarray | None = None,
-    out: np.ndarray | None = None,
+    indices: Operand | None = None,
+    out: ArrayT | None = None,
     device: str | None = None,
-) -> np.ndarray:
+) -> ArrayT:
     """Gradient of a loss with respect to the input of `max_pool2d`.
 
     Each window's gradient goes to the pixel that won it; where windows overlap, a pixel's gradients add up:
@@ -95,7 +97,7 @@ def max_pool2d_grad(
         pool_size, strides, padding: as given to `max_pool2d`.
         indices: int32 (n, oh, ow, c), what max_pool2d(x, ..., return_indices=True) returned, to spare pooling x again.
         out: where to write grad_x, C-contiguous and apart from the inputs; a new array if None.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         grad_x (n, h, w, c), of x's dtype; `out` if it was given.
@@ -103,12 +105,13 @@ def max_pool2d_grad(
     Raises:
         ValueError, TypeError, RuntimeError: as `max_pool2d`; indices that lie outside the window or the image.
 
+    >>> import numpy as np
     >>> x = np.array([[1, 5, 2, 0], [5, 3, 9, 9]], np.float32).reshape(1, 2, 4, 1)
     >>> max_pool2d_grad(np.array([7, 8], np.float32).reshape(1, 1, 2, 1), x, 2)[0, :, :, 0].tolist()
     [[0.0, 7.0, 0.0, 0.0], [0.0, 0.0, 8.0, 0.0]]
     """
     op = "max_pool2d_grad"
-    run = dispatch.find(op, device, grad_y, x)
+    run = dispatch.find(op, device, grad_y, x, indices)
     x = checks.operand(op, "x", x, "(n, h, w, c)")
     grad_y = checks.operand(op, "grad_y", grad_y, "(n, oh, ow, c)", like=x)
     window, shape = checks.pooling(op, x.shape, pool_size, strides, padding)

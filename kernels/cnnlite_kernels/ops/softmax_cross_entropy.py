@@ -4,39 +4,38 @@ from __future__ import annotations
 
 from typing import Any, Literal, overload
 
-import numpy as np
-
 from cnnlite_kernels import checks, dispatch
+from cnnlite_kernels.arrays import ArrayT, Operand
 
 
 @overload
 def softmax_cross_entropy(
-    logits: np.ndarray,
-    labels: np.ndarray,
+    logits: ArrayT,
+    labels: Operand,
     *,
     return_grad: Literal[False] = ...,
-    out: np.ndarray | None = ...,
+    out: ArrayT | None = ...,
     device: str | None = ...,
-) -> np.ndarray: ...
+) -> ArrayT: ...
 
 
 @overload
 def softmax_cross_entropy(
-    logits: np.ndarray,
-    labels: np.ndarray,
+    logits: ArrayT,
+    labels: Operand,
     *,
     return_grad: bool,
-    out: np.ndarray | None = ...,
+    out: ArrayT | None = ...,
     device: str | None = ...,
 ) -> Any: ...
 
 
 def softmax_cross_entropy(
-    logits: np.ndarray,
-    labels: np.ndarray,
+    logits: ArrayT,
+    labels: Operand,
     *,
     return_grad: bool = False,
-    out: np.ndarray | None = None,
+    out: ArrayT | None = None,
     device: str | None = None,
 ) -> Any:
     """loss[i] = -log(softmax(logits[i])[labels[i]]), in nats.
@@ -48,7 +47,7 @@ def softmax_cross_entropy(
         labels: the true classes (n,), of any integer dtype, from 0 to classes - 1.
         return_grad: also return the gradient of the sum of the losses, grad[i, j] = softmax(logits[i])[j] - (j == labels[i]).
         out: where to write the losses, C-contiguous and apart from logits; a new array if None.
-        device: None or "auto" (where the data lives), "cpu", "cuda" or "cuda:N".
+        device: None (where the data lives), "auto" (where it costs least), "cpu", "cuda" or "cuda:N"; see dispatch.py.
 
     Returns:
         losses (n,), of logits' dtype, one a sample (take the mean for Keras's loss); with return_grad (losses, grad), where
@@ -59,6 +58,7 @@ def softmax_cross_entropy(
         TypeError: logits that are not float32 or float64, labels that are not integers.
         RuntimeError: a device that is not there.
 
+    >>> import numpy as np
     >>> logits = np.array([[0.0, 0.0], [1000.0, 0.0]])
     >>> losses, grad = softmax_cross_entropy(logits, np.array([1, 1]), return_grad=True)
     >>> losses.round(6).tolist(), grad.tolist()
@@ -71,7 +71,7 @@ def softmax_cross_entropy(
     n, classes = logits.shape
     labels = checks.labels(op, labels, n, classes)
     losses = checks.output(op, out, (n,), logits.dtype, (logits, labels))
-    grad = np.empty(logits.shape, logits.dtype) if return_grad else None
+    grad = checks.new(logits.shape, logits.dtype, (logits,)) if return_grad else None
     if n:
         run(logits, labels, losses, grad)
     return (losses, grad) if return_grad else losses

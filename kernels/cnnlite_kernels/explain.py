@@ -1,0 +1,155 @@
+"""What "auto" would pick for an op, and why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnnlite_kernels import checks, costs, dispatch
+from cnnlite_kernels.costs import Costs, Estimate, Shape, Work
+
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What "auto" would do; str() of it is the text for a person.
+
+    Attributes:
+        op: its name.
+        device: "cpu" or "cuda".
+        work: operations and elements.
+        seconds: the model's estimates for either device and the copies.
+        reason: why this device.
+        missing: what keeps a GPU from being used; None where nothing does.
+        constants: where the model's constants come from.
+    """
+
+    op: str
+    device: str
+    work: Work
+    seconds: Estimate
+    reason: str
+    missing: str | None
+    constants: str
+
+    def __str__(self) -> str:
+        cpu, gpu, upload, download = (f"{1e6 * seconds:,.0f} us" for seconds in self.seconds)
+        total = f"{1e6 * (self.seconds.gpu + self.seconds.upload + self.seconds.download):,.0f} us"
+        work = self.work
+        lines = [
+            f'{self.op}: "auto" picks {self.device}, because {self.reason}.',
+            f"  work   {work.operations:,} operations, {work.read * work.item:,} bytes read, {work.written * work.item:,} written",
+            f"  cpu    {cpu}",
+            f"  cuda   {total} for NumPy arrays: {upload} up, {gpu} on the GPU, {download} down",
+            f"  GPU    {self.missing or 'there is one'}",
+            f"  constants are {self.constants}",
+        ]
+        return "\n".join(lines)
+
+
+def explain(
+    op: str,
+    *shapes: Any,
+    dtype: Any = "float32",
+    strides: Any = None,
+    padding: Any = "valid",
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    pool_size: Any = None,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+) -> Explanation:
+    """What `device="auto"` would pick for an op of NumPy arrays, and why. Arrays on a GPU stay there whatever it costs.
+
+    Args:
+        op: the name of an op of this package, as "conv2d".
+        shapes: of its operands in their order, as (8, 28, 28, 1), (3, 3, 1, 32) for conv2d; the shape that conv2d_grad_input and
+            conv2d_grad_weights take as their third argument is given like theirs.
+        dtype: "float32" or "float64".
+        strides, padding, dilation, groups, pool_size, transpose_a, transpose_b: as the op takes them.
+
+    Returns:
+        An Explanation, which prints as a few lines.
+
+    Raises:
+        ValueError: no such op, another number of shapes, or shapes that do not fit.
+
+    >>> explain("matmul", (64, 64), (64, 64)).device
+    'cpu'
+    """
+    item = np.dtype(dtype).itemsize
+    options = (strides, padding, dilation, groups, pool_size, transpose_a, transpose_b)
+    work = _work(op, tuple(tuple(shape) for shape in shapes), item, *options)
+    constants, origin = costs.current()
+    return choose(op, work, constants, origin, dispatch.why_not())
+
+
+def choose(op: str, work: Work, constants: Costs, origin: str, missing: str | None) -> Explanation:
+    """The explanation for some work, where `missing` keeps a GPU from being used."""
+    seconds = costs.estimate(work, constants)
+    float64 = work.item == 8 and op in dispatch.FLOAT32_ONLY
+    cpu, gpu = 1e6 * seconds.cpu, 1e6 * (seconds.gpu + seconds.upload + seconds.download)
+    if missing:
+        device, reason = "cpu", "no GPU can be used here"
+    elif float64:
+        device, reason = "cpu", "the GPU's kernels of this op are of float32 only"
+    elif seconds.gpu_pays:
+        device, reason = (
+            "cuda",
+            f"the GPU with its copies would take {gpu:,.0f} us and the CPU {cpu:,.0f} us",
+        )
+    else:
+        device, reason = (
+            "cpu",
+            f"the CPU would take {cpu:,.0f} us and the GPU with its copies {gpu:,.0f} us",
+        )
+    return Explanation(op, device, work, seconds, reason, missing, origin)
+
+
+def _work(
+    op: str, shapes: tuple[Shape, ...], item: int, strides: Any, padding: Any, dilation: Any, groups: int, pool_size: Any,
+    transpose_a: bool, transpose_b: bool,
+) -> Work:  # fmt: skip
+    """The work of a public op on arrays of these shapes."""
+    sizes = tuple(math.prod(shape) for shape in shapes)
+    if op in ("conv2d", "conv2d_grad_input", "conv2d_grad_weights"):
+        first, second, third = _expect(op, shapes, 2 if op == "conv2d" else 3)
+        x, w = {"conv2d": (first, second), "conv2d_grad_input": (third, second)}.get(op, (first, third))
+        _, _, y = checks.convolution(op, x, w, strides or 1, padding, dilation, groups)
+        result = {"conv2d": y, "conv2d_grad_input": x, "conv2d_grad_weights": w}[op]
+        return costs.convolution(y, w, sizes[0] + sizes[1], math.prod(result), item)
+    if op == "matmul":
+        a, b, _ = _expect(op, shapes, 2)
+        m, n, k = checks.product(
+            np.broadcast_to(0, a), np.broadcast_to(0, b), bool(transpose_a), bool(transpose_b)
+        )
+        return costs.product(m, n, k, item)
+    if op in ("max_pool2d", "max_pool2d_grad"):
+        first, second, _ = _expect(op, shapes, 2 if op.endswith("grad") else 1)
+        x = second or first
+        window, y = checks.pooling(op, x, 2 if pool_size is None else pool_size, strides, padding)
+        written = math.prod(x if op.endswith("grad") else y)
+        return costs.elementwise(math.prod(y), sum(sizes), written, item, math.prod(window.kernel))
+    if op == "softmax_cross_entropy":
+        logits, _, _ = _expect(op, shapes, 1)
+        return costs.elementwise(sizes[0], sizes[0] + logits[0], logits[0], item, 20)
+    if op.removesuffix("_grad") in ACTIVATIONS:
+        _expect(op, shapes, 1)
+        return costs.elementwise(sizes[0], sizes[0] * (1 + op.endswith("_grad")), sizes[0], item)
+    raise ValueError(
+        f"explain: expected the name of an op, got {op!r}; pass one of cnnlite_kernels, as 'conv2d'."
+    )
+
+
+def _expect(op: str, shapes: tuple[Shape, ...], count: int) -> tuple[Shape, Shape, Shape]:
+    """The shapes, with () for those that the op has not."""
+    if len(shapes) != count:
+        raise ValueError(
+            f"explain: expected {count} shape{'s' * (count > 1)} for {op}, got {len(shapes)}; pass one for each operand."
+        )
+    first, second, third = (*shapes, (), (), ())[:3]
+    return first, second, third
