@@ -9,20 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnnlite.initializers import Initializer
+from cnnlite.mirrored import Mirrored
 from cnnlite.regularizers import Regularizer
 
 if TYPE_CHECKING:
     from cnnlite.layers.layer import Layer
 
 ALIGNMENT = 16  # numbers: a cache line of float32
-
-
-def aligned_zeros(count: int, dtype: Any) -> np.ndarray:
-    """Zeros that begin on a cache line."""
-    dtype = np.dtype(dtype)
-    room = np.zeros(count * dtype.itemsize + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + count * dtype.itemsize].view(dtype)
 
 
 def _padded(count: int) -> int:
@@ -65,15 +58,27 @@ class Parameter:
     def value(self) -> np.ndarray:
         """The weights, a read-only view; `assign` changes them."""
         assert self.store is not None
-        view = self._slice(self.store.values)
+        view = self._slice(self.store.values.host)
         view.flags.writeable = False
         return view
 
     @property
     def gradient(self) -> np.ndarray:
-        """The gradient that backward passes have added up, a writeable view."""
+        """The gradient that backward passes have added up, a writeable view: write to it before the next pass."""
         assert self.store is not None
-        return self._slice(self.store.grads)
+        grads = self.store.grads.host
+        self.store.grads.changed()  # by the caller, for all that is known here
+        return self._slice(grads)
+
+    def read_gradient(self) -> np.ndarray:
+        """A copy of `gradient`, which a device need not read back."""
+        assert self.store is not None
+        return self._slice(self.store.grads.host).copy()
+
+    def write_gradient(self, value: Any) -> None:
+        """Sets `gradient` to an array of its shape, where the gradients are."""
+        assert self.store is not None
+        self.store.grads.write(self.offset, np.broadcast_to(value, self.shape))
 
     def numpy(self) -> np.ndarray:
         """A copy of the weights."""
@@ -89,8 +94,7 @@ class Parameter:
         if value.shape != self.shape:
             raise ValueError(f"{self.path}: expected weights of shape {self.shape}, got {value.shape}.")
         assert self.store is not None
-        self._slice(self.store.values)[...] = value
-        self.store.version += 1
+        self.store.values.write(self.offset, value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.value, dtype=dtype)
@@ -100,7 +104,7 @@ class Parameter:
 
 
 class Store:
-    """A flat buffer of values, one of gradients, and a version that counts changes of the values.
+    """A flat buffer of values and one of gradients, which devices mirror.
 
     The first values are drawn from `rng`; without one they are zeros, for somebody who has them already.
     """
@@ -111,19 +115,9 @@ class Store:
         for parameter in self.parameters:
             parameter.store, parameter.offset = self, size
             size += _padded(parameter.size)
-        self.values = aligned_zeros(size, dtype)
-        self.grads = aligned_zeros(size, dtype)
-        self.version = 0
+        self.values, self.grads = Mirrored(size, dtype), Mirrored(size, dtype)
         for parameter in self.parameters if rng is not None else []:
             parameter.assign(parameter.initializer(parameter.shape, dtype=self.values.dtype, rng=rng))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy's buffers begin on cache lines too."""
-        self.__dict__.update(state)
-        for name in ("values", "grads"):
-            copied = state[name]
-            setattr(self, name, aligned_zeros(copied.size, copied.dtype))
-            getattr(self, name)[:] = copied
 
 
 class Range(NamedTuple):
@@ -160,7 +154,17 @@ class Layout:
     def __contains__(self, parameter: Parameter) -> bool:
         return parameter in self._places
 
+    @property
+    def stores(self) -> list[Store]:
+        """The stores that the parameters lie in."""
+        return list({id(r.store): r.store for r in self.ranges}.values())
+
     def slice(self, buffer: np.ndarray, parameter: Parameter) -> np.ndarray:
         """The parameter's part of a buffer of this layout."""
         place = self._places[parameter]
         return buffer[place : place + parameter.size].reshape(parameter.shape)
+
+    def slice_flat(self, buffer: Any, parameter: Parameter) -> Any:
+        """The same of a device's buffer, flat."""
+        place = self._places[parameter]
+        return buffer[place : place + parameter.size]

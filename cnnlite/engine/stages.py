@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from cnnlite.parameters import Parameter
+from cnnlite.parameters import Layout, Parameter
 from cnnlite_kernels.window import Window2D
 
 if TYPE_CHECKING:
     from cnnlite.layers.layer import Layer
 
 Shape = tuple[int, int, int]
+SMALLEST_PROBABILITY = 1e-7  # of a prediction, in a loss: Keras's fuzz
 
 
 def image_shape(shape: Sequence[int]) -> Shape:
@@ -128,3 +129,33 @@ def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> 
         if side_by_side and unpadded and same_image and 1 < window.kernel[0] * window.kernel[1] <= poolable:
             return replace(first, pool=window.kernel, out_shape=second.out_shape, names=())
     return None
+
+
+def without_activation(stages: Sequence[Stage], activation: str | None) -> list[Stage]:
+    """The stages without the activation at their end, which a loss kernel has in its own formula."""
+    stages = list(stages)
+    if activation is None:
+        return stages
+    last = stages[-1]
+    if isinstance(last, ActivationStage):
+        return stages[:-1] or [same(last.in_shape)]
+    assert isinstance(last, ConvStage) and last.activation == activation
+    return [*stages[:-1], replace(last, activation=None)]
+
+
+def last_activation(stages: Sequence[Stage]) -> str | None:
+    """The activation whose output is the network's output, if the last stage is one."""
+    last = stages[-1]
+    if isinstance(last, (ActivationStage, ConvStage)) and not getattr(last, "pool", None):
+        return last.activation
+    return None
+
+
+def needs_grad_input(stages: Sequence[Stage], layout: Layout, with_input: bool) -> list[bool]:
+    """For each stage, whether anybody needs the gradient with respect to its input."""
+    needed, wanted = [], with_input
+    for stage in stages:
+        needed.append(wanted)
+        if isinstance(stage, ConvStage):
+            wanted = wanted or any(parameter in layout for parameter in stage.parameters)
+    return needed

@@ -83,9 +83,7 @@ class Inference(Stack):
             if n:
                 network.predict(x, out)
             return out
-        for first in range(0, n, at_once):
-            rows = x[first : first + at_once]
-            network.predict(rows, out[first : first + at_once])
+        network.predict_in_turn(x, out, at_once)
         return out
 
     def _predict_any(
@@ -231,9 +229,9 @@ class Inference(Stack):
     def zero_gradients(self) -> None:
         """Sets the gradients of all weights to zero."""
         for parameter in self.weights:
-            parameter.gradient[...] = 0
+            parameter.write_gradient(0)
 
     @property
     def gradients(self) -> list[np.ndarray]:
         """Copies of the gradients that backward passes have added up, for each of `trainable_weights`."""
-        return [parameter.gradient.copy() for parameter in self.trainable_weights]
+        return [parameter.read_gradient() for parameter in self.trainable_weights]

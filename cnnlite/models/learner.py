@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from cnnlite.callbacks import History
 from cnnlite.losses.loss import LossKernel
 from cnnlite.metrics import get as get_metric
 from cnnlite.models.inference import Inference
-from cnnlite.models.steps import Rows, Step, converted
+from cnnlite.models.steps import Later, Rows, Step, converted
 from cnnlite.models.targets import check_targets, write_targets
 from cnnlite.parameters import Parameter
 
@@ -105,16 +106,23 @@ class Learner(Inference):
 
     def _train_rows(self, batch: Rows, step: Step) -> list[float]:
         """One optimizer step; returns [loss, *metrics] of the batch before it."""
-        penalty = self._penalty(step.penalised)
+        values = self._begin_rows(batch, step)
+        return values() if callable(values) else values
+
+    def _begin_rows(self, batch: Rows, step: Step) -> list[float] | Later:
+        """One optimizer step; a device that works by itself has only begun it, and `Later` waits for its [loss, *metrics]."""
         if step.kernel is None:
-            return self._train_in_python(batch, step, penalty)
+            return self._train_in_python(batch, step, self._penalty(step.penalised))
         self._draw_masks(step.masks)
         scale = 1.0 if step.loss.reduction == "sum" else 1.0 / batch.n
         program = self.network.train(batch.n, step.kernel, step.optimizer, scale)
         with self.network.exclusive:
             self._write(program.batch, batch)
-            program()
-            return self._values(program.batch, batch.n, penalty)
+            penalty = 0.0 if program.penalises else self._penalty(step.penalised)
+            told = program()
+            if program.ahead:
+                return partial(self._values, told, batch.n, penalty)
+            return self._values(told, batch.n, penalty)
 
     def _write(self, to: Any, batch: Rows) -> None:
         """Converts a batch into a program's memory."""
@@ -130,6 +138,7 @@ class Learner(Inference):
         assert self.loss is not None
         total = float(told.losses.sum(dtype=np.float64))
         loss = total if self.loss.reduction == "sum" else total / n
+        penalty += told.penalty
         if not self.metrics:
             return [loss + penalty]
         right = float(told.correct.sum(dtype=np.float64)) / n
@@ -147,9 +156,9 @@ class Learner(Inference):
         """A step with a loss or metrics of the user's own: forward, their formulas, backward, optimizer."""
         loss = step.loss
         x, y, weights = self._converted(batch)
-        kept = [parameter.gradient.copy() for parameter in step.parameters]
+        kept = [parameter.read_gradient() for parameter in step.parameters]
         for parameter in step.parameters:
-            parameter.gradient[...] = 0
+            parameter.write_gradient(0)
         y_pred = self.forward(x, training=True)
         values, grad = self._python_values(y, y_pred, weights), np.asarray(loss.gradient(y, y_pred))
         per_sample = np.asarray(loss.call(y, y_pred))
@@ -158,7 +167,7 @@ class Learner(Inference):
         self.backward(grad if loss.reduction == "sum" else grad / len(x))
         step.optimizer.apply(step.parameters)
         for parameter, gradient in zip(step.parameters, kept, strict=True):
-            parameter.gradient[...] = gradient
+            parameter.write_gradient(gradient)
         return [values[0] + penalty, *values[1:]]
 
     def _converted(self, batch: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -182,5 +191,4 @@ class Learner(Inference):
         program = self.network.evaluate(batch.n, kernel)
         with self.network.exclusive:
             self._write(program.batch, batch)
-            program()
-            return self._values(program.batch, batch.n, penalty)
+            return self._values(program(), batch.n, penalty)

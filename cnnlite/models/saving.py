@@ -112,8 +112,9 @@ def load_model(filepath: Any) -> Sequential:
         if parameters:
             optimizer.build(parameters)
             for i, parameter in zip(header["state_of"], parameters, strict=True):
-                for number, slot in enumerate(optimizer.state_of(parameter) or ()):
-                    slot[...] = arrays[f"state_{number}_{i}"]
+                optimizer.set_state(
+                    parameter, [arrays[f"state_{number}_{i}"] for number in range(len(optimizer.slots))]
+                )
         optimizer.iterations = header["iterations"]
     return model
 

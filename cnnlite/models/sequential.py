@@ -17,7 +17,7 @@ class Sequential(Training):
         layers: a list of layers, with an `Input` first or an input_shape in the first layer; `add` puts more on top.
         name: default: sequential, sequential_1, ...
         dtype: "float32" or "float64".
-        device: None, "auto" or "cpu".
+        device: None or "cpu", "cuda" or "cuda:N" for a GPU, "auto" for a GPU where there is one; `to` moves the model.
 
     >>> import numpy as np
     >>> from cnnlite import layers, models

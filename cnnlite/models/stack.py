@@ -10,8 +10,8 @@ import numpy as np
 from cnnlite import naming, seeds
 from cnnlite.layers import Input, Layer
 from cnnlite.layers.layer import as_shape, assign_all
+from cnnlite.models.placing import device_for
 from cnnlite.parameters import Parameter, Store
-from cnnlite_kernels.dispatch import find
 
 DTYPES = ("float32", "float64")
 
@@ -23,6 +23,10 @@ class Stack:
         layers: layers, with an `Input` first if no layer was given an input_shape; more can be added.
         name: default: sequential, sequential_1, ...
         dtype: "float32" or "float64", of weights and activations.
+        device: None or "cpu", "cuda" or "cuda:N", or "auto" for a GPU where there is one.
+
+    Attributes:
+        device: as given; `to` changes it.
     """
 
     def __init__(
@@ -35,7 +39,7 @@ class Stack:
     ) -> None:
         self.dtype = _dtype(dtype, type(self).__name__)
         self.name = name or naming.default_name(type(self))
-        check_device(device)
+        self._place(device, type(self).__name__)
         self.layers: list[Layer] = []
         self.input_shape: tuple[int, ...] | None = None
         self.built = False
@@ -50,6 +54,40 @@ class Stack:
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no programs, which hold addresses; it makes its own when first needed."""
         return {**self.__dict__, "_network": None}
+
+    # device
+
+    def to(self, device: str | None) -> Any:
+        """Moves the model: from now on it runs on another device. Weights and the optimizer's state follow when they are needed.
+
+        Args:
+            device: None or "cpu", "cuda" or "cuda:N" (float32 alone), or "auto" for a GPU where there is one.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: another name. RuntimeError: a GPU that is not there. TypeError: a model of float64 on a GPU.
+
+        >>> from cnnlite import layers, models
+        >>> models.Sequential([layers.Input((4,)), layers.Dense(2)]).to("cpu").device
+        'cpu'
+        """
+        if device != self.device:
+            self._place(device, self.name)
+            self.forget()
+        return self
+
+    def _place(self, device: str | None, who: str) -> None:
+        """Sets the device after checking that it is there and takes the model's dtype."""
+        if device == "auto" and self.dtype != np.float32:
+            device = "cpu"
+        if device_for(device, who) is not None and self.dtype != np.float32:
+            raise TypeError(
+                f'{who}: expected dtype float32 for device "{device}", got {self.dtype}; GPUs multiply matrices in float32 here: '
+                'leave dtype out, or use device="cpu".'
+            )
+        self.device = device
 
     # layers
 
@@ -189,7 +227,7 @@ class Stack:
             from cnnlite.engine.network import Network
 
             self.build()
-            self._network = Network(self.layers, self.dtype)
+            self._network = Network(self.layers, self.dtype, device_for(self.device, self.name))
         return self._network
 
     @property
@@ -247,9 +285,3 @@ def _dtype(dtype: Any, who: str) -> np.dtype:
     if name not in DTYPES:
         raise ValueError(f"{who}: expected dtype 'float32' or 'float64', got {dtype!r}.")
     return np.dtype(name)
-
-
-def check_device(device: str | None) -> None:
-    """Refuses a device that is not there: RuntimeError for CUDA, ValueError for a name that is none."""
-    if device not in (None, "auto", "cpu"):
-        find("matmul", device, name="Sequential")

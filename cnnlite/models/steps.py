@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,21 +35,42 @@ class Step(NamedTuple):
     masks: bool
 
 
+Later = Callable[[], list[float]]
+"""Waits for a step that has begun, and returns its [loss, *metrics]."""
+
+
 class Totals:
-    """Losses and metrics of an epoch, each batch counting with its number of samples."""
+    """Losses and metrics of an epoch, each batch counting with its number of samples.
+
+    Those of a step that has only begun are waited for when the next has begun too, or when somebody looks.
+    """
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
         self._sums = [0.0] * (1 + len(names))
         self._samples = 0
+        self._begun: tuple[Later, int] | None = None
 
-    def add(self, values: list[float], samples: int) -> None:
+    def add(self, values: list[float] | Later, samples: int) -> None:
+        self._settle()
+        if callable(values):
+            self._begun = values, samples
+        else:
+            self._count(values, samples)
+
+    def _count(self, values: list[float], samples: int) -> None:
         for i, value in enumerate(values):
             self._sums[i] += value * samples
         self._samples += samples
 
+    def _settle(self) -> None:
+        if self._begun is not None:
+            (values, samples), self._begun = self._begun, None
+            self._count(values(), samples)
+
     def values(self) -> list[float]:
         """[loss, *metrics]."""
+        self._settle()
         return [total / max(1, self._samples) for total in self._sums]
 
     def logs(self, prefix: str = "") -> dict[str, float]:

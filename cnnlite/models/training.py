@@ -130,7 +130,7 @@ class Training(Learner):
             step = step or self._step("fit")
             if called.uses_batch_hooks:
                 called.on_train_batch_begin(number)
-            totals.add(self._train_rows(batch, step), batch.n)
+            totals.add(self._begin_rows(batch, step), batch.n)
             images += batch.n
             if called.uses_batch_hooks:
                 called.on_train_batch_end(number, totals.logs())

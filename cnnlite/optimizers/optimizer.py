@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cnnlite import schedules
-from cnnlite.parameters import Layout, Parameter, aligned_zeros
+from cnnlite.mirrored import Mirrored
+from cnnlite.parameters import Layout, Parameter
 from cnnlite_kernels.settings import OPTIMIZER
 
 
@@ -57,7 +58,8 @@ class Optimizer:
         self._set_rate(learning_rate)
         self.settings = np.zeros(len(OPTIMIZER), np.float64)
         self.layout: Layout | None = None
-        self.state: list[np.ndarray] = []
+        self.state: list[Mirrored] = []
+        self._update: tuple[Any, Any] | None = None  # what `apply` runs on a device
         # the state of parameters that are frozen, or another model's
         self._left: dict[Parameter, list[np.ndarray]] = {}
 
@@ -95,20 +97,29 @@ class Optimizer:
             )
         layout = Layout(parameters)
         dtype = parameters[0].store.values.dtype if parameters else np.float32  # type: ignore[union-attr]
-        state = [aligned_zeros(layout.size, dtype) for _ in self.slots]
+        state = [Mirrored(layout.size, dtype) for _ in self.slots]
         if self.layout is not None:
             for parameter in self.layout.parameters:
-                self._left[parameter] = [self.layout.slice(old, parameter).copy() for old in self.state]
+                self._left[parameter] = [self.layout.slice(old.host, parameter).copy() for old in self.state]
         for parameter in layout.parameters:
             for new, old in zip(state, self._left.pop(parameter, ()), strict=False):
-                layout.slice(new, parameter)[...] = old
+                layout.slice(new.host, parameter)[...] = old
         self.layout, self.state = layout, state
 
     def state_of(self, parameter: Parameter) -> list[np.ndarray] | None:
-        """The state of one parameter, writeable, an array a slot; None before its first step."""
+        """The state of one parameter, an array a slot, read-only; None before its first step. `set_state` changes it."""
         if self.layout is not None and parameter in self.layout:
-            return [self.layout.slice(slot, parameter) for slot in self.state]
+            views = [self.layout.slice(slot.host, parameter) for slot in self.state]
+            for view in views:
+                view.flags.writeable = False
+            return views
         return self._left.get(parameter)
+
+    def set_state(self, parameter: Parameter, state: Sequence[np.ndarray]) -> None:
+        """Sets the state of one of the parameters it was built for, an array a slot."""
+        assert self.layout is not None
+        for slot, numbers in zip(self.state, state, strict=True):
+            slot.write(self.layout.place(parameter), numbers)
 
     def advance(self) -> None:
         """Counts a step and writes its numbers where the kernels read them."""
@@ -142,14 +153,36 @@ class Optimizer:
         >>> model.zero_gradients()
         >>> optimizers.SGD(0.1).apply(model.trainable_weights)
         """
-        from cnnlite.engine.cpu.update import Update
-
         parameters = [parameter for parameter in parameters if parameter.trainable]
         if not parameters:
             return
         self.build(parameters)
         assert self.layout is not None
-        Update(self, self.layout, parts=None).run()
+        device = self._newest()
+        if device is None:
+            from cnnlite.engine.cpu.update import Update
+
+            Update(self, self.layout, parts=None).run()
+        else:
+            from cnnlite.engine.cuda.update import Update as DeviceUpdate
+
+            key = device, self.layout, self.limits, self.kernel()
+            if self._update is None or self._update[0] != key:  # its memory is taken once
+                self._update = key, DeviceUpdate(device, self, self.layout)
+            self._update[1].run()
+
+    def _newest(self) -> Any:
+        """The device that the newest gradients or weights are on, None for the host: there the step is cheapest."""
+        assert self.layout is not None
+        for store in self.layout.stores:
+            device = store.grads.device or store.values.device
+            if device is not None:
+                return device
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes its own program of `apply`, which holds memory of a device."""
+        return {**self.__dict__, "_update": None}
 
     def get_config(self) -> dict[str, Any]:
         rate = schedules.serialize(self._rate) if schedules.is_known(self._rate) else self.learning_rate

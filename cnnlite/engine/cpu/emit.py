@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cnnlite.engine.stages import ActivationStage, ConvStage, DropoutStage, PoolStage, Shape, Stage
+from cnnlite.engine.stages import (
+    ActivationStage,
+    ConvStage,
+    DropoutStage,
+    PoolStage,
+    Shape,
+    Stage,
+    needs_grad_input,
+)
 from cnnlite.parameters import Layout, Parameter
 from cnnlite_kernels.cpu import activations, conv2d, dropout, max_pool2d, sparse
 from cnnlite_kernels.cpu.conv2d import Conv
@@ -165,16 +173,6 @@ class Gradients(NamedTuple):
         if parameter is None or parameter not in self.layout:
             return NOWHERE
         return Pointer(Base.GRADS, self.layout.place(parameter) * item)
-
-
-def needs_grad_input(stages: Sequence[Stage], layout: Layout, with_input: bool) -> list[bool]:
-    """For each stage, whether anybody needs the gradient with respect to its input."""
-    needed, wanted = [], with_input
-    for stage in stages:
-        needed.append(wanted)
-        if isinstance(stage, ConvStage):
-            wanted = wanted or any(parameter in layout for parameter in stage.parameters)
-    return needed
 
 
 def backward(

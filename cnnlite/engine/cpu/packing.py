@@ -9,7 +9,7 @@ import numpy as np
 from cnnlite.engine.cpu.emit import Packed, conv_of, lists_of, where
 from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.stages import ConvStage, Stage
-from cnnlite.parameters import Store, aligned_zeros
+from cnnlite.mirrored import Mirrored, aligned_zeros
 from cnnlite_kernels.cpu import conv2d, sparse
 from cnnlite_kernels.cpu.memory import NOWHERE, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
@@ -29,14 +29,14 @@ class Packing:
         self.packed: list[Packed | None] = []
         self.parts: list[Part] = []
         self._kept: list[np.ndarray] = []
-        stores: dict[int, Store] = {}
+        values: dict[int, Mirrored] = {}
         for number, stage in enumerate(stages):
             if not isinstance(stage, ConvStage):
                 self.packed.append(None)
                 continue
             store = stage.kernel.store
             assert store is not None
-            stores[id(store)] = store
+            values[id(store)] = store.values
             conv, w = conv_of(stage), where(stage.kernel)
             forward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
             plan = Plan(dtype.itemsize)
@@ -53,7 +53,7 @@ class Packing:
                     conv2d.add_flip_weights(plan, conv, w, backward)
                 self.parts.append(Part(plan))
             self.packed.append(Packed(forward, backward))
-        self._stores = list(stores.values())
+        self._values = list(values.values())
         self._job = Job([self.parts])
         self._versions: list[int] = []
         self._exclusive = Exclusive()
@@ -64,9 +64,15 @@ class Packing:
 
     def update(self) -> None:
         """Packs the weights unless they are as they were the last time."""
-        versions = [store.version for store in self._stores]
+        versions = [values.version for values in self._values]
         if versions != self._versions:
             with self._exclusive:
                 if versions != self._versions:
+                    self.fetch()
                     self._job.run()
                     self._versions = versions
+
+    def fetch(self) -> None:
+        """Brings weights that another device has changed to the host, where `parts` read them."""
+        for values in self._values:
+            values.host  # noqa: B018 - asking is what brings them

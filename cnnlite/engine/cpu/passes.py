@@ -13,7 +13,8 @@ from cnnlite.engine.cpu.emit import Gradients, Kept, Run
 from cnnlite.engine.cpu.packing import Packing
 from cnnlite.engine.cpu.parts import MOST_SUMS, cut
 from cnnlite.engine.stages import Stage
-from cnnlite.parameters import Layout, aligned_zeros
+from cnnlite.mirrored import aligned_zeros
+from cnnlite.parameters import Layout
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import Base, Pointer, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
@@ -104,9 +105,10 @@ class Passes:
         self._packing.update()
         made.job.run()
         for r in self._layout.ranges:
-            target = r.store.grads[r.start : r.start + r.size]
+            target = r.store.grads.host[r.start : r.start + r.size]
             for part in made.sums:  # always in their order
                 target += part[r.place : r.place + r.size]
+            r.store.grads.changed()
         return made.grad_x
 
     def _make_backward(self, numbers: tuple[int, ...]) -> _Backward:

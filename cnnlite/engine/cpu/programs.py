@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +13,8 @@ from cnnlite.engine.cpu.emit import Gradients, Kept, Run
 from cnnlite.engine.cpu.packing import Packing
 from cnnlite.engine.cpu.parts import MOST_SUMS, chunks, cut
 from cnnlite.engine.cpu.update import Update
-from cnnlite.engine.stages import ActivationStage, ConvStage, Stage, same
-from cnnlite.parameters import aligned_zeros
+from cnnlite.engine.stages import SMALLEST_PROBABILITY, Stage, without_activation
+from cnnlite.mirrored import aligned_zeros
 from cnnlite_kernels.cpu import losses as loss_kernels
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import Base, Pointer, pointer_to
@@ -24,28 +23,6 @@ from cnnlite_kernels.cpu.plan import Job, Part, Plan
 if TYPE_CHECKING:
     from cnnlite.losses.loss import LossKernel
     from cnnlite.optimizers.optimizer import Optimizer
-
-SMALLEST_PROBABILITY = 1e-7  # Keras's fuzz
-
-
-def without_activation(stages: Sequence[Stage], activation: str | None) -> list[Stage]:
-    """The stages without the activation at their end, which a loss kernel has in its own formula."""
-    stages = list(stages)
-    if activation is None:
-        return stages
-    last = stages[-1]
-    if isinstance(last, ActivationStage):
-        return stages[:-1] or [same(last.in_shape)]
-    assert isinstance(last, ConvStage) and last.activation == activation
-    return [*stages[:-1], replace(last, activation=None)]
-
-
-def last_activation(stages: Sequence[Stage]) -> str | None:
-    """The activation whose output is the network's output, if the last stage is one."""
-    last = stages[-1]
-    if isinstance(last, (ActivationStage, ConvStage)) and not getattr(last, "pool", None):
-        return last.activation
-    return None
 
 
 class Predict:
@@ -83,6 +60,8 @@ class Predict:
 class Batch:
     """Where a batch lies for a program with a loss: images, labels or targets, weights; and what it tells of each image."""
 
+    penalty = 0.0  # what it tells of regularisers
+
     def __init__(self, stages: Sequence[Stage], n: int, dtype: np.dtype, sparse: bool) -> None:
         self.x = aligned_zeros(n * math.prod(stages[0].in_shape), dtype)
         self.outputs = math.prod(stages[-1].out_shape)
@@ -95,6 +74,9 @@ class Batch:
 
 class Supervised:
     """Forward pass and loss of a batch of `n`, and with an optimizer the whole training step."""
+
+    ahead = False  # a call returns when all is done
+    penalises = False  # weights are near: whoever wants what regularisers add to the loss can sum it up
 
     def __init__(
         self, stages: Sequence[Stage], packing: Packing, n: int, dtype: np.dtype, loss: LossKernel, scale: float,
@@ -166,13 +148,16 @@ class Supervised:
             scale=self._scale, smallest=SMALLEST_PROBABILITY,
         )  # fmt: skip
 
-    def __call__(self) -> None:
-        """Runs on what lies in `batch`."""
+    def __call__(self) -> Batch:
+        """Runs on what lies in `batch`, which then tells of it."""
         if self._update is None:
             self._packing.update()
             self._job.run()
-            return
+            return self.batch
         assert self._optimizer is not None
+        self._packing.fetch()
+        self._update.fetch()
         self._optimizer.advance()
         self._job.run()
         self._update.changed()
+        return self.batch

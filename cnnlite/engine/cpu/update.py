@@ -48,20 +48,29 @@ class Update:
         self._parts = parts
         self._total = np.zeros(layout.size, layout.ranges[0].store.values.dtype)
         self._item = self._total.itemsize
+        self._moved = [*(store.values for store in layout.stores), *optimizer.state]
+        own = [store.grads for store in layout.stores] if parts is None else []
+        self._read = [*self._moved, *own]
         self._pieces = self._cut()
         self._squares = np.zeros(len(self._pieces), np.float64)
         self.segments = self._segments()
 
     def run(self) -> None:
         """Takes the step by itself, without a forward and backward pass before it."""
+        self.fetch()
         self._optimizer.advance()
         Job(self.segments).run()
         self.changed()
 
     def changed(self) -> None:
-        """Tells the stores that their values have changed."""
-        for store in {id(r.store): r.store for r in self._layout.ranges}.values():
-            store.version += 1
+        """Tells the weights and the optimizer's state that they have changed."""
+        for numbers in self._moved:
+            numbers.changed()
+
+    def fetch(self) -> None:
+        """Brings what another device has changed to the host."""
+        for numbers in self._read:
+            numbers.host  # noqa: B018 - asking is what brings them
 
     def _cut(self) -> list[Piece]:
         size = max(SMALLEST, -(-self._layout.size // PIECES // 16) * 16)
@@ -82,8 +91,8 @@ class Update:
                     low, high = max(start, place), min(end, place + stop - first)
                     if low < high:
                         overlaps.append((p, low - place, high - low))
-                values = pointer_to(r.store.values) + (r.start + first) * self._item
-                source = pointer_to(r.store.grads) + (r.start + first) * self._item
+                values = pointer_to(r.store.values.host) + (r.start + first) * self._item
+                source = pointer_to(r.store.grads.host) + (r.start + first) * self._item
                 if self._parts is not None:
                     source = pointer_to(self._parts) + place * self._item
                 grads = pointer_to(self._total) + place * self._item
@@ -146,7 +155,7 @@ class Update:
     def _step(self, plan: Plan, piece: Piece) -> None:
         name, integers = self._optimizer.kernel()
         slots = {
-            f"slot_{i}": pointer_to(slot) + piece.place * self._item
+            f"slot_{i}": pointer_to(slot.host) + piece.place * self._item
             for i, slot in enumerate(self._optimizer.state)
         }
         plan.add(

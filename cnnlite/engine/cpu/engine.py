@@ -1,0 +1,68 @@
+"""What a network asks of the CPU: programs made of stages, with packed weights that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnlite.engine.cpu.packing import Packing
+from cnnlite.engine.cpu.passes import Passes
+from cnnlite.engine.cpu.programs import Predict, Supervised
+from cnnlite.engine.exclusive import Exclusive
+from cnnlite.engine.stages import Stage, needs_grad_input
+from cnnlite.parameters import Layout
+from cnnlite_kernels.cpu.product import most_poolable
+
+if TYPE_CHECKING:
+    from cnnlite.losses.loss import LossKernel
+    from cnnlite.optimizers.optimizer import Optimizer
+
+
+class Engine:
+    """Makes programs that run on the CPU.
+
+    Attributes:
+        poolable: the most outputs in a pooling window that a convolution can pool in its own loop.
+        variant: what programs depend on that may change; nothing here.
+        ahead: whether programs can begin a batch before the one before has ended.
+    """
+
+    variant, ahead = None, False
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self._dtype = dtype
+        self.poolable = most_poolable()
+        self._exclusive = Exclusive()
+        self._packings: dict[tuple, Packing] = {}
+
+    def _packing(self, stages: Sequence[Stage], flipped: Sequence[bool] | None) -> Packing:
+        """Packed weights, shared by all programs with the same stages: pooling decides which form the backward pass needs."""
+        key = (
+            tuple((id(getattr(stage, "kernel", None)), getattr(stage, "pool", None)) for stage in stages),
+            None if flipped is None else tuple(flipped),
+        )
+        with self._exclusive:
+            if key not in self._packings:
+                self._packings[key] = Packing(stages, flipped, self._dtype)
+            return self._packings[key]
+
+    def predict(self, stages: Sequence[Stage], n: int) -> Predict:
+        return Predict(stages, self._packing(stages, None), n, self._dtype)
+
+    def evaluate(self, stages: Sequence[Stage], n: int, loss: LossKernel) -> Supervised:
+        return Supervised(stages, self._packing(stages, None), n, self._dtype, loss, 1.0)
+
+    def train(
+        self, stages: Sequence[Stage], n: int, loss: LossKernel, scale: float, optimizer: Optimizer, key: np.ndarray
+    ) -> Supervised:  # fmt: skip
+        assert optimizer.layout is not None
+        packing = self._packing(stages, needs_grad_input(stages, optimizer.layout, False))
+        return Supervised(stages, packing, n, self._dtype, loss, scale, optimizer, key)
+
+    def passes(
+        self, stages: Sequence[Stage], n: int, numbers: Sequence[int], layout: Layout, training: bool, key: np.ndarray
+    ) -> Passes:  # fmt: skip
+        packing = self._packing(stages, needs_grad_input(stages, layout, True))
+        return Passes(stages, packing, n, self._dtype, numbers, layout, training, key)

@@ -1,0 +1,95 @@
+"""Forward and backward as two runs on a device, for what is neither `fit` nor `predict`: activations stay there in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnlite.engine.cuda import emit
+from cnnlite.engine.cuda.emit import Gradients, Rooms
+from cnnlite.engine.cuda.programs import KEY
+from cnnlite.engine.cuda.running import changed, fetch, runner, weights_of
+from cnnlite.engine.cuda.staging import Field, Staging, zeros
+from cnnlite.engine.stages import Stage
+from cnnlite.parameters import Layout
+from cnnlite_kernels.cuda import activations
+from cnnlite_kernels.cuda.plan import Plan
+
+
+class _Backward(NamedTuple):
+    """A backward pass: what goes up, the gradient of the input that comes down, and what runs it."""
+
+    up: Staging
+    down: Staging
+    run: Any
+
+
+class Passes:
+    """The forward pass of a batch of n, and backward passes over it: as engine.cpu.passes.Passes."""
+
+    def __init__(
+        self, device: Any, stages: Sequence[Stage], n: int, numbers: Sequence[int], layout: Layout, key: np.ndarray
+    ) -> None:  # fmt: skip
+        self._device, self._stages, self._n, self._layout, self._key = device, list(stages), n, layout, key
+        self._weights = weights_of(stages)
+        self._up = Staging(device, [Field("x", emit.inputs(stages[0], n), "float32"), KEY])
+        counts = {number: emit.outputs(stages[number], n) for number in numbers}
+        self._down = Staging(
+            device, [Field(str(number), count, "float32") for number, count in counts.items()]
+        )
+        self.x = self._up.host["x"]
+        self.outputs = {number: self._down.host[str(number)] for number in numbers}
+        plan = Plan(device)
+        outs = {number: self._down.device[str(number)] for number in numbers}
+        up = self._up.device
+        self._kept = emit.forward(plan, self._stages, n, up["x"], up["key"], keep=True, outs=outs)
+        self._forward = runner(plan)
+        self._backward: dict[tuple[int, ...], _Backward] = {}
+
+    def forward(self) -> None:
+        """Runs all stages on `x`; the outputs asked for are then in `outputs`."""
+        fetch(self._device, self._weights)
+        self._up.host["key"][:] = self._key
+        self._up.upload()
+        self._forward()
+        self._down.download()
+        self._device.synchronize()
+
+    def backward(self, grads: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Adds the parameters' gradients to those of their stores; returns the gradient with respect to x.
+
+        Args:
+            grads: gradients with respect to outputs, by the number of the stage.
+        """
+        numbers = tuple(sorted(grads))
+        if numbers not in self._backward:
+            self._backward[numbers] = self._make_backward(numbers)
+        made = self._backward[numbers]
+        for number in numbers:
+            made.up.host[str(number)][:] = np.asarray(grads[number]).reshape(-1)
+        made.up.host["key"][:] = self._key
+        sums = [store.grads for store in self._layout.stores]
+        fetch(self._device, [*self._weights, *sums])
+        made.up.upload()
+        made.run()
+        changed(self._device, sums)
+        made.down.download()
+        self._device.synchronize()
+        return made.down.host["grad_x"]
+
+    def _make_backward(self, numbers: tuple[int, ...]) -> _Backward:
+        given = [Field(str(i), emit.outputs(self._stages[i], self._n), "float32") for i in numbers]
+        up = Staging(self._device, [*given, KEY])
+        down = Staging(self._device, [Field("grad_x", emit.inputs(self._stages[0], self._n), "float32")])
+        plan, layout = Plan(self._device), self._layout
+        grads = zeros(self._device, layout.size)
+        emit.backward(
+            plan, self._stages, self._n, self._kept, {i: up.device[str(i)] for i in numbers}, up.device["key"],
+            Gradients(layout, grads), Rooms(plan, self._stages, self._n), down.device["grad_x"],
+        )  # fmt: skip
+        for r in layout.ranges:
+            target = r.store.grads.on(self._device)[r.start : r.start + r.size]
+            activations.add_sum(plan, grads[r.place : r.place + r.size], target, r.size)
+        return _Backward(up, down, runner(plan))

@@ -1,0 +1,36 @@
+"""What programs do around their launches: bring numbers to the device, say which have changed, run a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from cnnlite.engine.stages import ConvStage, Stage
+from cnnlite.mirrored import Mirrored
+from cnnlite_kernels.cuda.plan import Plan
+
+
+def weights_of(stages: Sequence[Stage]) -> list[Mirrored]:
+    """The buffers that the stages' weights lie in."""
+    stores = [
+        parameter.store for stage in stages if isinstance(stage, ConvStage) for parameter in stage.parameters
+    ]
+    return list({id(store): store.values for store in stores if store is not None}.values())
+
+
+def fetch(device: Any, numbers: Iterable[Mirrored]) -> None:
+    """Brings what was changed elsewhere to a device, where launches read it."""
+    for one in numbers:
+        one.on(device)
+
+
+def changed(device: Any, numbers: Iterable[Mirrored]) -> None:
+    """Says that a device has changed them."""
+    for one in numbers:
+        one.changed(device)
+
+
+def runner(plan: Plan) -> Callable[[], None]:
+    """What runs a plan's launches: a graph of the device, captured once, where it offers that."""
+    graph = getattr(plan.device, "graph", None)
+    return plan.run if graph is None else graph(plan.launches)
