@@ -207,7 +207,7 @@ def test_the_cpu_never_imports_anything_of_cuda() -> None:
     found = use_the_cpu(NOT_INSTALLED)
     ours = {
         "cnnlite_kernels.cuda",
-        *(f"cnnlite_kernels.cuda.{name}" for name in ("array", "dlpack", "driver")),
+        *(f"cnnlite_kernels.cuda.{name}" for name in ("array", "dlpack", "driver", "precision")),
     }
     imported = {name for name in found["modules"] if name.startswith("cnnlite_kernels.cuda")}
     assert imported <= ours
