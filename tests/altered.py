@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda")
+
 from interpreted import Interpreted
 
 from cnnlite_kernels.cuda.kernel import Launch

@@ -11,6 +11,9 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda")
 
 from cnnlite_kernels import random, reference
 from cnnlite_kernels.cuda import (

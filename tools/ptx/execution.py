@@ -1,7 +1,8 @@
 """Runs the threads of a frame from their first instruction to their last, together as far as their control flow allows.
 
-Threads that are apart are brought together by always running those at the lowest instruction first. Barriers are of a whole
-block; a block whose threads do not all come to one is an error.
+Threads that are apart are brought together by always running those at the lowest instruction first: of all warps, or with an
+`order` of the one whose turn it is (schedule.py). Barriers are of a whole block; a block whose threads do not all come to one is
+an error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from tools.ptx.errors import PtxError
 from tools.ptx.frame import Frame, Step, Where
 from tools.ptx.parser import Instruction
+from tools.ptx.schedule import Turns
 
 
 @dataclass(slots=True)
@@ -35,14 +37,15 @@ def ends_block(ins: Instruction) -> bool:
 
 
 class Execution:
-    """One run of a frame's blocks to their end."""
+    """One run of a frame's blocks to their end; order: the seed of their warps' turns, or None for all together."""
 
-    def __init__(self, frame: Frame, program: dict[int, Block]) -> None:
+    def __init__(self, frame: Frame, program: dict[int, Block], order: int | None = None) -> None:
         self.frame, self.program = frame, program
         self.alive = frame.live.copy()
         self.waiting = np.zeros(frame.count, np.bool_)
         self.barrier_at = np.zeros(frame.count, np.int64)
         self.pc = np.zeros(frame.count, np.int64)
+        self.turns = None if order is None else Turns(frame.count, order)
         frame.alive = self.alive
 
     def run(self) -> None:
@@ -52,6 +55,8 @@ class Execution:
                 if not self.alive.any():
                     return
                 raise self._deadlock()
+            if self.turns is not None:
+                running = self.turns.next(running)
             start = int(self.pc[running].min())
             active = running & (self.pc == start)
             together = np.count_nonzero(active) == np.count_nonzero(self.alive)

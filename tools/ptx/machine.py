@@ -31,6 +31,7 @@ class Machine:
         ptx: the text of a module.
         entry: the kernel's name, where the module has several.
         check: look for races and uninitialised memory. Bounds and alignment are always checked.
+        order: draws which warps run before which, by this seed; None runs all together. Results must not depend on it.
 
     >>> doubled = '''
     ... .visible .entry doubled(.param .u64 x) {
@@ -44,9 +45,11 @@ class Machine:
     array([2, 4, 6], dtype=uint32)
     """
 
-    def __init__(self, ptx: str, entry: str | None = None, *, check: bool = True) -> None:
+    def __init__(
+        self, ptx: str, entry: str | None = None, *, check: bool = True, order: int | None = None
+    ) -> None:
         self.kernel = parse(ptx, entry)
-        self.check = check
+        self.check, self.order = check, order
         self._programs: dict[Any, tuple[Frame, dict[int, Block]]] = {}
         self._cell = _shared_cell(self.kernel)
         self._leaders = _leaders(self.kernel)
@@ -97,7 +100,7 @@ class Machine:
             for chunk in chunks:
                 frame, program = self._program(grid3, block3, len(chunk), shared, memory)
                 frame.begin(chunk, parameters, memory, counters, self.check)
-                Execution(frame, program).run()
+                Execution(frame, program, self.order).run()
                 frame.end()
         memory.write_back()
         return counters
