@@ -114,7 +114,7 @@ def test_one_of_each_kind_is_quick() -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    [pytest.param(e, marks=() if e.name in QUICK else pytest.mark.slow, id=e.name) for e in CATALOGUE],
+    [pytest.param(e, marks=() if e.name in QUICK else pytest.mark.exhaustive, id=e.name) for e in CATALOGUE],
 )
 def test_no_schedule_has_a_race(entry: Entry, tmp_path: Path) -> None:
     launch, ptx = launch_of(entry)

@@ -17,6 +17,7 @@ from tools.cuda_static import sass
 from tools.cuda_static.occupancy import Capability, Occupancy, occupancy
 from tools.cuda_static.toolchain import Assembled, architecture, assemble
 
+DIALECTS: tuple[Capability, Capability] = ((8, 0), (10, 0))  # of 7.5 to 9.0, and of 10.0 and 12.0
 LOADS = (*sass.GLOBAL_LOADS, *sass.SHARED_LOADS, *sass.COPIES)
 
 
@@ -69,19 +70,19 @@ def measure(kernel: Kernel, budget: Budget, capability: Capability, dtype: Any =
 def everywhere(entry: Entry, exact: bool = False) -> dict[Capability, Figures]:
     """An entry's figures for all its architectures; the assembler works while the next one is compiled.
 
-    nvvm writes the same PTX for 7.5 to 9.0, and the same for 10.0 and 12.0, but for the line that names the architecture, names, and
-    numbers of registers. So unless `exact` is asked for the first of either is compiled, and assembled for all: most of the time is
-    saved.
+    nvvm writes the same PTX for 7.5 to 9.0, and the same for 10.0 and 12.0, but for the line that names the architecture and for
+    addresses, whose arithmetic changes from run to run anyway. So unless `exact` is asked for one of either is compiled, and
+    assembled for all: most of the time is saved, the more so as the tests that interpret PTX have compiled the same one.
     """
     kernel, dtype = entry.make(), np.dtype(entry.dtype)
-    written: dict[Any, tuple[Capability, str, float]] = {}
+    written: dict[Capability, tuple[str, float]] = {}
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1)) as pool:
         running = {}
         for capability in entry.capabilities:
-            dialect = capability if exact else capability >= (10, 0)
-            if dialect not in written:
-                written[dialect] = (capability, *_ptx(kernel, capability, dtype))
-            target, ptx, seconds = written[dialect]
+            target = capability if exact else DIALECTS[capability >= (10, 0)]
+            if target not in written:
+                written[target] = _ptx(kernel, target, dtype)
+            ptx, seconds = written[target]
             ptx = ptx.replace(f".target {architecture(target)}", f".target {architecture(capability)}", 1)
             running[capability] = pool.submit(_figures, kernel, entry.budget, capability, ptx, seconds)
         return {key: one.result() for key, one in running.items()}

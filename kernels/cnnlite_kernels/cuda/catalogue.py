@@ -106,7 +106,7 @@ def _matmul() -> Iterator[Entry]:
             registers = _limit(one.threads, one.blocks if wide else one.blocks // 2)
             budget = Budget(registers, 17 * 1024, 2, "FFMA", 0.85 if large else 0.55, wide=large)
             yield Entry(name, family, partial(matmul.matmul, one, ta, tb, wide), budget)
-    yield Entry("reduce", family, _given(reduce.reduce), Budget(32))
+    yield Entry("reduce", family, _given(reduce.reduce), Budget(40))
 
 
 def _conv2d() -> Iterator[Entry]:
