@@ -6,6 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda")
+
 from cases import ConvCase
 from interpreted import Interpreted
 from op_operands import draw_integers
