@@ -43,6 +43,7 @@ class Driver:
     CUstream_flags = SimpleNamespace(CU_STREAM_DEFAULT=0, CU_STREAM_NON_BLOCKING=1)
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED=2)
     CUevent_flags = SimpleNamespace(CU_EVENT_DEFAULT=0)
+    CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_NUM_REGS=4)
 
     def __init__(self, capability: tuple[int, int] = (8, 0), memory: int = 1 << 30) -> None:
         self._attributes = (108, *capability)
@@ -55,6 +56,7 @@ class Driver:
         self._machines: dict[int, Machine] = {}
         self._recording: dict[int, list[tuple[Any, ...]]] = {}
         self._events: dict[int, int] = {}
+        self._loaded: set[int] = set()
         self._handles = 100
 
     def __getattribute__(self, name: str) -> Any:
@@ -106,6 +108,11 @@ class Driver:
     def cuCtxPopCurrent(self) -> tuple[int, str]:
         return 0, self.contexts.pop()
 
+    def cuCtxSynchronize(self) -> tuple[int]:
+        assert self.contexts
+        assert not self._recording, "no context is waited for while a stream of it is recorded"
+        return (0,)
+
     # memory
 
     def cuMemAlloc(self, size: int) -> tuple[int, ...]:
@@ -143,11 +150,16 @@ class Driver:
         assert self._kernels[module][0].name == name.decode()
         return 0, module
 
+    def cuFuncGetAttribute(self, attribute: int, function: int) -> tuple[int, int]:
+        self._loaded.add(function)
+        return 0, 32
+
     def cuLaunchKernel(self, function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int,
                        parameters: int, extra: int) -> tuple[int]:  # fmt: skip
         assert (gy, gz, by, bz, shared, extra) == (1, 1, 1, 1, 0, 0)
         launch = (function, gx, bx, self._arguments(function, parameters))
         if stream in self._recording:
+            assert function in self._loaded, "before CUDA 12.3 no kernel is loaded while a stream is recorded"
             self._recording[stream].append(launch)
         else:
             self._run(*launch)

@@ -102,7 +102,7 @@ def read_only(shape: tuple[int, ...]) -> np.ndarray:
         ),
         (
             lambda: kernels.matmul(A, B, out=[[0] * 5] * 3),
-            r"^matmul: expected out to be a NumPy array or None, got list; pass np.empty\(3, 5\)",
+            r"^matmul: expected out to be a NumPy array or None, got list; pass np.empty\(\(3, 5\)\)\.",
         ),
         (
             lambda: kernels.matmul(A, B, out=np.empty((3, 5))),

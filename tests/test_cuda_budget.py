@@ -31,7 +31,9 @@ u = uint32
 WIDTH, SLICE, NEXT, FAR = 128, 1024, 4, 64
 
 
-@pytest.mark.parametrize("exact", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["quick", "exact"])
+@pytest.mark.parametrize(
+    "exact", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["quick", "exact"]
+)
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
 def test_a_kernel_keeps_its_budget(entry: Entry, exact: bool) -> None:
     broken = [

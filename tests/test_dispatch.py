@@ -95,6 +95,12 @@ def test_an_operand_in_a_gpus_memory_chooses_the_gpu(without_a_gpu: None) -> Non
         kernels.relu(Remote(), device="cpu")
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda:x", "cudas", None, 0])
+def test_to_device_takes_gpus_only(device: object) -> None:
+    with pytest.raises(ValueError, match=r'^to_device: expected device "cuda" or "cuda:N", got '):
+        kernels.to_device(X, device)  # type: ignore[arg-type]
+
+
 def test_every_op_has_a_cpu_function() -> None:
     for op in dispatch.TABLE:
         assert callable(dispatch.find(op, "cpu"))
@@ -125,6 +131,51 @@ def test_auto_takes_the_cpu_where_the_gpu_does_not_start(monkeypatch: pytest.Mon
     monkeypatch.setattr(dispatch, "gpu", fail)
     assert kernels.relu(A, device="auto").shape == A.shape
     assert dispatch.why_not() == "something quite unexpected"
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A driver with a GPU that seems fit, for "auto" to find."""
+    pytest.importorskip("numba_cuda", reason="numba-cuda is not installed", exc_type=ImportError)
+    from stand_in_driver import Driver
+
+    from cnnlite_kernels.cuda import gpu
+
+    stand_in = Driver()
+    device = gpu.Gpu(0, stand_in)
+    monkeypatch.setattr(gpu, "binary", stand_in.binary)
+    monkeypatch.setattr(gpu, "current", lambda number=0: device)
+    monkeypatch.setattr(dispatch, "missing", lambda: None)
+    return stand_in
+
+
+def test_auto_tries_the_gpu_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_driver = stand_in(monkeypatch)
+    for _ in range(3):
+        assert dispatch.why_not() is None
+    assert stand_in_driver.calls.count("cuLaunchKernel") == 1
+
+
+@pytest.mark.parametrize("broken", ["cuModuleLoadData", "cuLaunchKernel"])
+def test_auto_takes_the_cpu_where_no_kernel_runs(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    stand_in_driver = stand_in(monkeypatch)
+    monkeypatch.setattr(stand_in_driver, broken, lambda *_: (209, None), raising=False)
+    assert kernels.relu(A, device="auto").shape == A.shape
+    assert "failed with 209" in str(dispatch.why_not())
+
+
+def test_auto_takes_the_cpu_where_the_gpu_computes_nonsense(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_driver = stand_in(monkeypatch)
+    monkeypatch.setattr(stand_in_driver, "cuLaunchKernel", lambda *_: (0,), raising=False)
+    assert dispatch.why_not() == "cuda:0 computes wrong numbers"
+
+
+def test_a_fork_asks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "missing", lambda: "one")
+    assert dispatch.why_not() == "one"
+    monkeypatch.setattr(dispatch, "missing", lambda: "two")
+    assert dispatch.why_not() == "one"
+    monkeypatch.setattr(dispatch.os, "getpid", lambda: -1)
+    assert dispatch.why_not() == "two"
 
 
 # processes of their own

@@ -111,11 +111,33 @@ def test_reasons() -> None:
         (("relu",), "^explain: expected 1 shape for relu, got 0"),
         (("matmul", (2, 3), (4, 5)), "^matmul: expected b with 3 rows"),
         (("conv2d", (1, 8, 8, 1), (3, 3, 2, 4)), "^conv2d: expected x with 2 channels"),
+        (
+            ("conv2d", (8, 8, 1), (3, 3, 1, 4)),
+            r"^explain: expected x as ints \(n, h, w, cin\), got \(8, 8, 1\)",
+        ),
+        (("matmul", 2, (3, 4)), r"^explain: expected a as ints \(m, k\), got 2; pass the shape"),
+        (("matmul", (2, -3), (3, 4)), r"^explain: expected a as ints \(m, k\), got \(2, -3\)"),
+        (("max_pool2d", (8, 8, 1)), r"^explain: expected x as ints \(n, h, w, c\)"),
+        (("softmax_cross_entropy", ()), r"^explain: expected logits as ints \(n, classes\), got \(\)"),
+        (("relu", (2, 1.5)), r"^explain: expected x as ints of at least 0, got \(2, 1.5\)"),
     ],
 )
 def test_what_cannot_be_explained(args: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         explain(*args)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float16", "nonsense", None])
+def test_dtypes_that_ops_have_not_cannot_be_explained(dtype: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r'^explain: expected dtype "float32" or "float64", got .*; pass the one'
+    ):
+        explain("matmul", (2, 3), (3, 4), dtype=dtype)
+
+
+def test_dtypes_by_any_name() -> None:
+    for dtype in ("float64", np.float64, np.dtype(np.float64), float):
+        assert explain("relu", (2, 0, 3), dtype=dtype).work.item == 8
 
 
 # what auto does

@@ -17,7 +17,7 @@ import pytest
 import runtime_programs
 
 import cnnlite_kernels as kernels
-from cnnlite_kernels import DeviceArray, dispatch, reference
+from cnnlite_kernels import DeviceArray, costs, dispatch, reference
 from cnnlite_kernels.cuda.driver import missing
 
 MISSING = missing()
@@ -86,7 +86,7 @@ def test_every_kernel_of_the_catalogue_loads_and_fits(device: Any) -> None:
     for entry in CATALOGUE:
         if device.capability < min(entry.capabilities):
             continue
-        with device._here():
+        with device.active():
             function = device._load(entry.make(), np.dtype(entry.dtype))
             assert call(driver.cuFuncGetAttribute, registers, function) <= entry.budget.registers, entry.name
             assert call(driver.cuFuncGetAttribute, spilled, function) == 0, entry.name
@@ -204,19 +204,22 @@ def test_a_fork_is_told_that_it_cannot_use_the_gpu(device: Any) -> None:
     child = os.fork()
     if child == 0:
         try:
+            assert kernels.relu(np.ones(3, np.float32), device="auto").sum() == 3
             kernels.relu(np.ones(3, np.float32), device="cuda")
-            said = "nothing"
-        except RuntimeError as problem:
-            said = str(problem)
-        os.write(writer, said.encode())
-        os._exit(0)
+        except BaseException as problem:
+            os.write(writer, str(problem).encode())
+        finally:
+            os._exit(0)
     os.close(writer)
     os.waitpid(child, 0)
     with os.fdopen(reader) as pipe:
         assert "multiprocessing's spawn" in pipe.read()
 
 
-def test_auto_explains_itself() -> None:
+def test_auto_explains_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        costs, "current", lambda: (costs.defaults()._replace(cpu_operations=4e11), "of 8 cores")
+    )
     assert dispatch.why_not() is None
     assert kernels.explain("matmul", (4, 4), (4, 4)).device == "cpu"
     assert kernels.explain("matmul", (8192, 8192), (8192, 8192)).device == "cuda"
@@ -244,8 +247,8 @@ def test_numba() -> None:
 
     x = draw(5, 7)
     np.testing.assert_array_equal(kernels.relu(cuda.to_device(x)).copy_to_host(), np.maximum(x, 0))
-    y = kernels.relu(cuda.to_device(x)[::-1, ::2])
-    np.testing.assert_array_equal(cuda.as_cuda_array(y).copy_to_host(), np.maximum(x[::-1, ::2], 0))
+    y = kernels.relu(cuda.to_device(x)[1:, ::2])
+    np.testing.assert_array_equal(cuda.as_cuda_array(y).copy_to_host(), np.maximum(x[1:, ::2], 0))
 
 
 def test_torch() -> None:

@@ -97,7 +97,68 @@ def test_page_locked_memory_is_an_array_and_goes_with_it(driver: Driver, device:
     assert view.sum() == 15
     del view
     gc.collect()
-    assert driver.free == before
+    device.empty(1, np.float32)
+    assert driver.free == before - memory.LEAST
+    freed = driver.calls.index("cuMemFreeHost")
+    assert driver.calls[freed - 1] == "cuStreamSynchronize"  # a copy may have been under way
+
+
+def test_only_copies_of_page_locked_memory_are_not_waited_for(driver: Driver, device: Gpu) -> None:
+    there, ordinary, host = (
+        device.empty(10, np.float32),
+        np.zeros(10, np.float32),
+        device.host(20, np.float32),
+    )
+    for array, waits in ((ordinary, 1), (host[10:], 0), (host[:10], 0)):
+        for copy in (lambda a: device.upload(a, there), lambda a: device.download(there, a)):
+            driver.calls.clear()
+            copy(array)
+            assert driver.calls.count("cuStreamSynchronize") == waits
+
+
+def test_finalizers_wait_for_nobody(driver: Driver, device: Gpu) -> None:
+    """They run in any thread, also where others hold locks that whoever launches wants."""
+    given_away, event = device.empty(1000, np.float32), device.event()
+    given_away.owner.shared = True
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with device._alone():
+            held.set()
+            done.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(60)
+    del given_away, event
+    gc.collect()
+    assert "cuMemFree" not in driver.calls
+    done.set()
+    other.join()
+    device.synchronize()
+    assert driver.calls.count("cuMemFree") == driver.calls.count("cuEventDestroy") == 1
+
+
+def test_whoever_waits_keeps_nobody_from_launching(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver, device: Gpu
+) -> None:
+    waiting, done = threading.Event(), threading.Event()
+
+    def wait(event: int) -> tuple[int]:
+        waiting.set()
+        assert done.wait(60)
+        return (0,)
+
+    monkeypatch.setattr(driver, "cuEventSynchronize", wait, raising=False)
+    other = threading.Thread(target=device.event().wait)
+    other.start()
+    assert waiting.wait(60)
+    plan, vector = Plan(device), device.empty(10, np.float32)
+    add_fill(plan, vector, 10, 3)
+    plan.run()
+    assert (host_of(device, vector) == 3).all()
+    done.set()
+    other.join()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -138,7 +199,9 @@ def test_shared_memory_goes_back_to_the_driver(driver: Driver, device: Gpu) -> N
     del vector
     assert "cuMemFree" not in driver.calls
     del view
-    assert "cuMemFree" in driver.calls
+    device.synchronize()
+    freed = driver.calls.index("cuMemFree")
+    assert driver.calls[freed - 1] == "cuCtxSynchronize"
 
 
 def test_full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +231,7 @@ def test_a_graph_runs_again_with_new_contents(driver: Driver, device: Gpu) -> No
     device.synchronize()
     del run, plan
     gc.collect()
+    device.synchronize()
     assert "cuGraphExecDestroy" in driver.calls
     assert driver.contexts == []
 
@@ -209,6 +273,25 @@ def test_a_failed_recording_ends(monkeypatch: pytest.MonkeyPatch, driver: Driver
     assert driver.contexts == []
 
 
+def test_a_failed_recording_says_what_failed_first(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver, device: Gpu
+) -> None:
+    plan = Plan(device)
+    add_fill(plan, device.empty(10, np.float32), 10, 0)
+    invalidated = 901
+    monkeypatch.setattr(driver, "cuLaunchKernel", lambda *_: (1,), raising=False)
+    monkeypatch.setattr(driver, "cuStreamEndCapture", lambda _: (invalidated, None), raising=False)
+    with pytest.raises(RuntimeError, match=r"failed with 1\."):
+        plan.graph()
+    monkeypatch.undo()
+    monkeypatch.setattr(gpu, "binary", driver.binary)
+    monkeypatch.setattr(driver, "cuGraphInstantiate", lambda *_: (2, None), raising=False)
+    with pytest.raises(MemoryError):
+        plan.graph()
+    assert "cuGraphDestroy" in driver.calls
+    assert driver.contexts == []
+
+
 def test_events_and_the_order_of_streams(driver: Driver, device: Gpu) -> None:
     begun = device.event()
     ended = device.event()
@@ -219,6 +302,7 @@ def test_events_and_the_order_of_streams(driver: Driver, device: Gpu) -> None:
     assert driver.streams == [(device.stream, 7)]
     del begun, ended
     gc.collect()
+    device.synchronize()
     assert not driver._events
 
 
@@ -264,6 +348,30 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         gpu.current(2)
 
 
+def test_a_driver_older_than_the_packages_is_refused() -> None:
+    gpu.check_version(13000, "13.5.1")
+    gpu.check_version(13000, "12.9.0")
+    with pytest.raises(
+        GpuError,
+        match=r"^the NVIDIA driver here is for CUDA 12\.4 and the packages are for CUDA 13; install a newer driver, "
+        r'or pip install "cnnlite\[cuda12\]"$',
+    ):
+        gpu.check_version(12040, "13.0.0")
+    with pytest.raises(GpuError, match=r"CUDA 11\.8 .* install a newer driver$"):
+        gpu.check_version(11080, "12.9.0")
+
+
+def test_a_fork_cannot_use_what_its_parent_used(monkeypatch: pytest.MonkeyPatch, device: Gpu) -> None:
+    monkeypatch.setattr(gpu, "_gpus", {0: device})
+    assert gpu.current() is device
+    device.process += 1
+    for number in (0, 1):
+        with pytest.raises(
+            GpuError, match=r"^this process was forked from one that used a GPU; start it with"
+        ):
+            gpu.current(number)
+
+
 def test_a_driver_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "gpu_names", lambda: ["A"])
     with pytest.raises(GpuError, match=r"^it cannot be started \(.*\); nvidia-smi says more"):
@@ -274,6 +382,11 @@ def test_errors_of_the_driver_are_raised_by_name() -> None:
     def cuSomething() -> tuple[int]:
         return (700,)
 
+    def cuInAFork() -> tuple[int]:
+        return (3,)
+
+    with pytest.raises(GpuError, match=r"^this process was forked from one that used a GPU"):
+        call(cuInAFork)
     with pytest.raises(RuntimeError, match=r"^CUDA: cuSomething failed with 700\.$"):
         call(cuSomething)
 
@@ -302,12 +415,14 @@ def test_the_real_bindings_take_our_arguments() -> None:
     event, stream = driver.CUevent(1), driver.CUstream(1)
     for function, *arguments in (
         (driver.cuInit, 0),
+        (driver.cuDriverGetVersion,),
         (driver.cuDeviceGet, 0),
         (driver.cuDeviceGetName, 100, driver.CUdevice(0)),
         (driver.cuDeviceGetAttribute, driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, driver.CUdevice(0)),
         (driver.cuDevicePrimaryCtxRetain, driver.CUdevice(0)),
         (driver.cuCtxPushCurrent, driver.CUcontext(1)),
         (driver.cuCtxPopCurrent,),
+        (driver.cuCtxSynchronize,),
         (driver.cuStreamCreate, driver.CUstream_flags.CU_STREAM_DEFAULT),
         (driver.cuMemAlloc, 512),
         (driver.cuMemFree, 4096),
@@ -317,6 +432,7 @@ def test_the_real_bindings_take_our_arguments() -> None:
         (driver.cuMemcpyDtoHAsync, host.__array_interface__["data"][0], 4096, 16, stream),
         (driver.cuModuleLoadData, b"\x7fELF"),
         (driver.cuModuleGetFunction, driver.CUmodule(1), b"name"),
+        (driver.cuFuncGetAttribute, driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_NUM_REGS, driver.CUfunction(1)),
         (driver.cuLaunchKernel, driver.CUfunction(1), 1, 1, 1, 32, 1, 1, 0, stream, 4096, 0),
         (driver.cuStreamBeginCapture, stream, driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED),
         (driver.cuStreamEndCapture, stream),
@@ -373,6 +489,22 @@ def test_machine_code_is_assembled_without_a_gpu_and_kept(cache, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(Kernel, "ptx", None)  # whoever compiles now fails
         assert binary.binary(copy_strided, np.dtype(np.float32), (8, 0)) == first
+
+
+@pytest.mark.parametrize(
+    "problem", [ImportError("libNVVM is not available"), RuntimeError("libNVVM is not available")]
+)
+def test_a_missing_compiler_is_named(cache, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    def ptx(self: Kernel, *_: object) -> str:
+        raise problem
+
+    monkeypatch.setattr(Kernel, "ptx", ptx)
+    with pytest.raises(
+        GpuError,
+        match=r"^kernel copy_strided cannot be compiled for the GPU \(libNVVM is not available\); "
+        r'pip install "cnnlite\[cuda\]" \(CUDA 12: "cnnlite\[cuda12\]"\)$',
+    ):
+        binary.binary(copy_strided, np.dtype(np.float32), (8, 0))
 
 
 def test_whoever_waits_is_told_what_compiles(cache, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import subprocess
+import sys
 import weakref
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import runtime_programs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,7 +127,7 @@ class Exported:
         return dlpack.CPU, 0
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, np.uint8, np.complex64, bool])
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3, 4)])
 def test_capsules_are_what_consumers_expect(shape: tuple[int, ...], dtype: type) -> None:
     array = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
@@ -156,6 +159,32 @@ def test_a_capsule_keeps_its_memory_until_the_consumer_is_done() -> None:
     del unconsumed
     assert count() == before
     assert alive() is None
+
+
+def test_dtypes_that_dlpack_has_not() -> None:
+    for dtype in ("S4", "M8[s]", np.dtype(np.float32).newbyteorder()):
+        with pytest.raises(BufferError, match=r"^DLPack has no dtype .*; convert the array first"):
+            Exported(np.zeros(3, dtype)).__dlpack__()
+
+
+AT_THE_END = """
+import sys
+import numpy as np
+from test_interop import Exported, X
+class Late: ...
+sys.kept = Late(), np.from_dlpack(Exported(X)), Exported(X).__dlpack__()  # outlive our modules
+"""
+
+
+def test_capsules_end_with_python() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_END],
+        env=runtime_programs.environment_with(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # on a GPU, with a stand-in for it: memory is the host's
@@ -230,8 +259,17 @@ def test_copies_to_the_host() -> None:
     out = np.empty_like(X)
     assert array.copy_to_host(out) is out
     np.testing.assert_array_equal(out, X)
-    for wrong in (np.empty(24, np.float32), np.empty(X.shape), np.asfortranarray(np.empty_like(X))):
-        with pytest.raises(ValueError, match=r"^copy_to_host: expected out C-contiguous of shape"):
+    read_only = np.empty_like(X)
+    read_only.flags.writeable = False
+    for wrong in (
+        np.empty(24, np.float32),
+        np.empty(X.shape),
+        np.asfortranarray(np.empty_like(X)),
+        read_only,
+    ):
+        with pytest.raises(
+            ValueError, match=r"^copy_to_host: expected out writeable and C-contiguous of shape"
+        ):
             array.copy_to_host(wrong)
 
 
@@ -369,3 +407,139 @@ class TestLayouts:
         y = kernels.relu(of_view("relu", "x", device, view_of(memory), memory.dtype, 9))
         assert driver.streams == [(device.stream, 9)]
         np.testing.assert_array_equal(y.copy_to_host(), np.maximum(X, 0))
+
+    def test_an_array_begins_where_its_elements_can(self) -> None:
+        from cnnlite_kernels.cuda.array import of_view
+
+        view = view_of(X)
+        view.ptr += 2
+        with pytest.raises(
+            ValueError,
+            match=r"^relu: expected x to begin at a multiple of 4 bytes, got address 0x.*; copy it first",
+        ):
+            of_view("relu", "x", Device(), view, X.dtype, None)
+
+
+class Tensor:
+    """A tensor of another library on a GPU, whose memory is the stand-in's."""
+
+    device = "cuda:0"
+
+    def __init__(self, memory: np.ndarray, problem: str | None = None) -> None:
+        self.memory, self.problem = memory, problem
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack.CUDA, 0
+
+
+class Differentiable(Tensor):
+    """As PyTorch's with requires_grad."""
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        raise RuntimeError("it requires grad")
+
+
+class Streaming(Tensor):
+    """As CuPy's, which name their stream."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"stream": 9, "data": (self.memory.ctypes.data, False)}
+
+
+class TestAdopted:
+    """Tensors on a GPU come in by cuda.core, here a stand-in too: which streams wait for which."""
+
+    @pytest.fixture
+    def driver(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        pytest.importorskip("numba_cuda", reason="numba-cuda is not installed", exc_type=ImportError)
+        from stand_in_driver import Driver
+
+        from cnnlite_kernels.cuda import gpu
+
+        driver = Driver()
+        monkeypatch.setattr(gpu, "binary", driver.binary)
+        self.device = gpu.Gpu(0, driver)
+        monkeypatch.setattr(gpu, "current", lambda number=0: self.device)
+
+        class View:
+            @staticmethod
+            def from_any_interface(value: Tensor, stream_ptr: int) -> Any:
+                assert driver.contexts  # it makes an event
+                assert stream_ptr == self.device.stream
+                if value.problem:
+                    raise BufferError(value.problem)
+                return SimpleNamespace(**vars(view_of(value.memory)), dtype=value.memory.dtype)
+
+        monkeypatch.setattr("cuda.core.utils.StridedMemoryView", View)
+        return driver
+
+    def memory(self, driver: Any) -> np.ndarray:
+        there = self.device.empty(24, np.float32)
+        self.device.upload(X.ravel(), there)
+        self.kept = there
+        return driver.array(there.address, 24, np.float32).reshape(X.shape)
+
+    def test_the_stream_that_a_library_names_waits(self, driver: Any) -> None:
+        y = kernels.relu(Streaming(self.memory(driver)))
+        assert driver.streams == [(self.device.stream, 9)]
+        np.testing.assert_array_equal(y.copy_to_host(), np.maximum(X, 0))
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_where_no_stream_is_known_the_host_waits(self, driver: Any, turned: bool) -> None:
+        memory = self.memory(driver)
+        driver.calls.clear()
+        y = kernels.relu(Tensor(memory.T if turned else memory))
+        assert "cuStreamSynchronize" in driver.calls
+        assert driver.streams == []
+        np.testing.assert_array_equal(y.copy_to_host(), np.maximum(memory.T if turned else memory, 0))
+
+    @pytest.mark.parametrize("stream", [0, 11])
+    def test_pytorch_is_asked_for_its_stream(
+        self, driver: Any, stream: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        def current_stream(device: str) -> Any:
+            asked.append(device)
+            return SimpleNamespace(cuda_stream=stream)
+
+        torch = SimpleNamespace(Tensor=Tensor, cuda=SimpleNamespace(current_stream=current_stream))
+        monkeypatch.setitem(sys.modules, "torch", torch)
+        memory = self.memory(driver)
+        driver.calls.clear()
+        kernels.relu(Tensor(memory))
+        assert asked == ["cuda:0"]
+        # the default stream is in order with ours by itself
+        assert driver.streams == ([(self.device.stream, stream)] if stream else [])
+        assert "cuStreamSynchronize" not in driver.calls
+
+    def test_tensors_with_gradients_are_refused(self, driver: Any) -> None:
+        tensor = Differentiable(self.memory(driver), "tensors that require gradient, use detach()")
+        assert on_gpu(tensor)
+        with pytest.raises(
+            TypeError,
+            match=r"^relu: expected x as an array of numbers, got Differentiable \(tensors that require gradient, use detach",
+        ):
+            kernels.relu(tensor)
+
+    def test_only_numbers_go_to_a_gpu(self, driver: Any) -> None:
+        for wrong in (np.array([None]), np.array(["a"]), np.zeros(2, "M8[s]")):
+            with pytest.raises(
+                TypeError,
+                match=r"^to_device: expected an array of numbers, got dtype .*; convert it with astype",
+            ):
+                kernels.to_device(wrong)
+
+
+def test_tensors_on_the_cpu_that_are_not_given_away_are_refused() -> None:
+    class Refusing:
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("call detach() first")
+
+    with pytest.raises(
+        TypeError,
+        match=r"^relu: expected x as an array of numbers, got Refusing \(call detach\(\) first\)\.$",
+    ):
+        kernels.relu(Refusing())

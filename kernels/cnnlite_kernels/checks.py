@@ -27,6 +27,7 @@ def array_of(op: str, name: str, value: Any) -> Any:
 
     Raises:
         RuntimeError: it lies on a GPU that cannot be used.
+        TypeError: its library does not give it away, as PyTorch a tensor with gradients.
     """
     if isinstance(value, np.ndarray):
         return np.asarray(value)
@@ -34,9 +35,14 @@ def array_of(op: str, name: str, value: Any) -> Any:
 
     if on_gpu(value):
         return adopt(op, name, value)
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        return np.from_dlpack(value)
-    return np.asarray(value)
+    try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
+        return np.asarray(value)
+    except (BufferError, RuntimeError, TypeError, ValueError) as problem:
+        raise TypeError(
+            f"{op}: expected {name} as an array of numbers, got {type(value).__name__} ({problem})."
+        ) from None
 
 
 def operand(op: str, name: str, value: Any, axes: str | None = None, like: Any = None) -> Any:
@@ -113,7 +119,7 @@ def output(
         return _remote_output(op, out, shape, dtype, inputs, in_place, there.device)
     if not isinstance(out, np.ndarray):
         raise TypeError(
-            f"{op}: expected out to be a NumPy array or None, got {type(out).__name__}; pass np.empty{shape}."
+            f"{op}: expected out to be a NumPy array or None, got {type(out).__name__}; pass np.empty({shape})."
         )
     if out.shape != shape:
         raise ValueError(
@@ -180,15 +186,15 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and a.ctypes.data == b.ctypes.data
 
 
-def shape(op: str, name: str, value: Any, axes: str) -> Shape:
-    """A shape that an argument such as x_shape gives: one int, at least 0, for each of `axes`."""
+def shape(op: str, name: str, value: Any, axes: str | None) -> Shape:
+    """A shape that an argument such as x_shape gives: one int, at least 0, for each of `axes`; any number of them where None."""
     try:
         found = tuple(index(size) for size in value)
     except TypeError:
-        found = ()
-    if len(found) != axes.count(",") + 1 or min(found) < 0:
+        found = (-1,)
+    if (axes is not None and len(found) != axes.count(",") + 1) or min(found, default=0) < 0:
         raise ValueError(
-            f"{op}: expected {name} as ints {axes}, got {value!r}; pass the shape of the array it stands for."
+            f"{op}: expected {name} as ints {axes or 'of at least 0'}, got {value!r}; pass the shape of the array it stands for."
         )
     return found
 

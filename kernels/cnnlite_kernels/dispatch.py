@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -111,23 +112,38 @@ def gpu(name: str, device: str, number: int | None = None) -> Any:
 
 def why_not() -> str | None:
     """Why "auto" takes no GPU: what is missing, None where one can be used. Asked once, then known."""
-    return _state(0)
+    return _state(os.getpid())
 
 
 def usable() -> bool:
     """Whether "auto" has a GPU to choose. Costs one lookup."""
-    return _state(0) is None
+    return _state(os.getpid()) is None
 
 
 @functools.cache
-def _state(number: int) -> str | None:
+def _state(process: int) -> str | None:
+    """`why_not` of a process: a fork of one that used a GPU cannot use it."""
     problem = missing()
     if problem is None:
         try:
-            gpu("auto", "cuda", number)
+            _try(gpu("auto", "cuda"))
         except Exception as error:  # whatever is wrong with the GPU, its driver or a package, the CPU works
             problem = str(error)
     return problem
+
+
+def _try(device: Any) -> None:
+    """Raises whatever keeps a GPU from running a kernel: there may be a driver, and no compiler or one that does not fit it."""
+    from cnnlite_kernels.cuda.activations import add_fill
+    from cnnlite_kernels.cuda.plan import Plan
+
+    plan = Plan(device)
+    one, found = plan.scratch(1), np.zeros(1, np.float32)
+    add_fill(plan, one, 1, 1.0)
+    plan.run()
+    device.download(one, found)
+    if found[0] != 1:
+        raise RuntimeError(f"{device!r} computes wrong numbers")
 
 
 def _cheapest(op: str, *args: Any) -> None:

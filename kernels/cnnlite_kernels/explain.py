@@ -12,6 +12,16 @@ from cnnlite_kernels import checks, costs, dispatch
 from cnnlite_kernels.costs import Costs, Estimate, Shape, Work
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax")
+IMAGES, KERNELS, RESULTS = "(n, h, w, cin)", "(kh, kw, cin // groups, cout)", "(n, oh, ow, cout)"
+SHAPES = {
+    "conv2d": {"x": IMAGES, "w": KERNELS},
+    "conv2d_grad_input": {"grad_y": RESULTS, "w": KERNELS, "x_shape": IMAGES},
+    "conv2d_grad_weights": {"x": IMAGES, "grad_y": RESULTS, "w_shape": KERNELS},
+    "matmul": {"a": "(m, k)", "b": "(k, n)"},
+    "max_pool2d": {"x": "(n, h, w, c)"},
+    "max_pool2d_grad": {"grad_y": "(n, oh, ow, c)", "x": "(n, h, w, c)"},
+    "softmax_cross_entropy": {"logits": "(n, classes)"},
+}
 
 
 @dataclass(frozen=True)
@@ -77,15 +87,41 @@ def explain(
 
     Raises:
         ValueError: no such op, another number of shapes, or shapes that do not fit.
+        TypeError: another dtype.
 
     >>> explain("matmul", (64, 64), (64, 64)).device
     'cpu'
     """
-    item = np.dtype(dtype).itemsize
+    try:
+        known = dtype is not None and np.dtype(dtype) in checks.FLOATS
+    except TypeError:
+        known = False
+    if not known:
+        raise TypeError(
+            f'explain: expected dtype "float32" or "float64", got {dtype!r}; pass the one that the arrays have.'
+        )
     options = (strides, padding, dilation, groups, pool_size, transpose_a, transpose_b)
-    work = _work(op, tuple(tuple(shape) for shape in shapes), item, *options)
+    work = _work(op, _shapes(op, shapes), np.dtype(dtype).itemsize, *options)
     constants, origin = costs.current()
     return choose(op, work, constants, origin, dispatch.why_not())
+
+
+def _shapes(op: str, shapes: tuple[Any, ...]) -> tuple[Shape, ...]:
+    """The shapes that an op has, as tuples of ints."""
+    elementwise = op.removesuffix("_grad") in ACTIVATIONS
+    if not elementwise and op not in SHAPES:
+        raise ValueError(
+            f"explain: expected the name of an op, got {op!r}; pass one of cnnlite_kernels, as 'conv2d'."
+        )
+    axes = {"x": None} if elementwise else SHAPES[op]
+    if len(shapes) != len(axes):
+        raise ValueError(
+            f"explain: expected {len(axes)} shape{'s' * (len(axes) > 1)} for {op}, got {len(shapes)}; pass one for each operand."
+        )
+    return tuple(
+        checks.shape("explain", name, shape, wanted)
+        for (name, wanted), shape in zip(axes.items(), shapes, strict=True)
+    )
 
 
 def choose(op: str, work: Work, constants: Costs, origin: str, missing: str | None) -> Explanation:
@@ -117,39 +153,23 @@ def _work(
     """The work of a public op on arrays of these shapes."""
     sizes = tuple(math.prod(shape) for shape in shapes)
     if op in ("conv2d", "conv2d_grad_input", "conv2d_grad_weights"):
-        first, second, third = _expect(op, shapes, 2 if op == "conv2d" else 3)
+        first, second, third = (*shapes, ())[:3]
         x, w = {"conv2d": (first, second), "conv2d_grad_input": (third, second)}.get(op, (first, third))
         _, _, y = checks.convolution(op, x, w, strides or 1, padding, dilation, groups)
         result = {"conv2d": y, "conv2d_grad_input": x, "conv2d_grad_weights": w}[op]
         return costs.convolution(y, w, sizes[0] + sizes[1], math.prod(result), item)
     if op == "matmul":
-        a, b, _ = _expect(op, shapes, 2)
+        a, b = shapes
         m, n, k = checks.product(
             np.broadcast_to(0, a), np.broadcast_to(0, b), bool(transpose_a), bool(transpose_b)
         )
         return costs.product(m, n, k, item)
     if op in ("max_pool2d", "max_pool2d_grad"):
-        first, second, _ = _expect(op, shapes, 2 if op.endswith("grad") else 1)
-        x = second or first
+        x = shapes[-1]
         window, y = checks.pooling(op, x, 2 if pool_size is None else pool_size, strides, padding)
         written = math.prod(x if op.endswith("grad") else y)
         return costs.elementwise(math.prod(y), sum(sizes), written, item, math.prod(window.kernel))
     if op == "softmax_cross_entropy":
-        logits, _, _ = _expect(op, shapes, 1)
-        return costs.elementwise(sizes[0], sizes[0] + logits[0], logits[0], item, 20)
-    if op.removesuffix("_grad") in ACTIVATIONS:
-        _expect(op, shapes, 1)
-        return costs.elementwise(sizes[0], sizes[0] * (1 + op.endswith("_grad")), sizes[0], item)
-    raise ValueError(
-        f"explain: expected the name of an op, got {op!r}; pass one of cnnlite_kernels, as 'conv2d'."
-    )
-
-
-def _expect(op: str, shapes: tuple[Shape, ...], count: int) -> tuple[Shape, Shape, Shape]:
-    """The shapes, with () for those that the op has not."""
-    if len(shapes) != count:
-        raise ValueError(
-            f"explain: expected {count} shape{'s' * (count > 1)} for {op}, got {len(shapes)}; pass one for each operand."
-        )
-    first, second, third = (*shapes, (), (), ())[:3]
-    return first, second, third
+        ((n, _),) = shapes
+        return costs.elementwise(sizes[0], sizes[0] + n, n, item, 20)
+    return costs.elementwise(sizes[0], sizes[0] * (1 + op.endswith("_grad")), sizes[0], item)

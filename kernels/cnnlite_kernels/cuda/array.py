@@ -1,8 +1,9 @@
 """Arrays in a GPU's memory: what the ops return there, and how arrays of other libraries come in and go out.
 
 Whatever has `__cuda_array_interface__` or speaks DLPack comes in without a copy where it lies row by row without gaps, and is
-copied once, on the GPU, where it does not. Streams: our work waits for what the producer has asked of its stream, as it names it, and
-the producer's stream then waits for ours where it named one; a library on the default stream is in order without that.
+copied once, on the GPU, where it does not. Streams: our work waits for what the producer has asked of its stream, and the producer's
+stream then waits for ours, so that it may use the results, and its memory again. A library says which stream that is by
+`__cuda_array_interface__`; PyTorch is asked; where nobody knows, an op returns when the GPU has done it.
 
 This file imports nothing of CUDA: it is read before one knows whether there is a GPU.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,7 +29,8 @@ class DeviceArray:
         device: where it is (plan.Device).
         flat: the device's flat array of as many elements.
         shape: of this view.
-        producer: the stream of the library whose memory this is, which must wait for what is done here.
+        producer: the stream of the library whose memory this is, which must wait for what is done here; UNNAMED where it is not
+            known; None for our own memory.
         writeable: whether it can be an output.
     """
 
@@ -64,9 +67,10 @@ class DeviceArray:
         """A copy in the host's memory, in `out` (C-contiguous, of this shape and dtype) or a new array; waits for it."""
         if out is None:
             out = np.empty(self.shape, self.dtype)
-        if out.shape != self.shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+        fits = out.shape == self.shape and out.dtype == self.dtype
+        if not (fits and out.flags.c_contiguous and out.flags.writeable):
             raise ValueError(
-                f"copy_to_host: expected out C-contiguous of shape {self.shape} and dtype {self.dtype}, "
+                f"copy_to_host: expected out writeable and C-contiguous of shape {self.shape} and dtype {self.dtype}, "
                 f"got {out.shape} and {out.dtype}; pass np.empty({self.shape}, {str(self.dtype)!r})."
             )
         self.device.download(self.flat, out.reshape(-1))
@@ -158,16 +162,37 @@ def _begin(flat: Any) -> int:
 
 
 LEGACY_STREAM = 1  # the default stream's handle
+UNNAMED = -1  # in the place of a stream's handle
 
 
 def on_gpu(value: Any) -> bool:
     """Whether an operand lies in a GPU's memory, as it says itself."""
     if value is None or isinstance(value, np.ndarray):
         return False
-    if isinstance(value, DeviceArray) or hasattr(value, "__cuda_array_interface__"):
-        return True
+    try:
+        if isinstance(value, DeviceArray) or hasattr(value, "__cuda_array_interface__"):
+            return True
+    except RuntimeError:  # a tensor of PyTorch's with gradients: it has none to give
+        pass
     ask = getattr(value, "__dlpack_device__", None)
     return ask is not None and ask()[0] in (dlpack.CUDA, dlpack.CUDA_MANAGED)
+
+
+def _interface(value: Any) -> dict[str, Any] | None:
+    """What an array says of itself; None if it says nothing."""
+    try:
+        return getattr(value, "__cuda_array_interface__", None)
+    except RuntimeError:
+        return None
+
+
+def settle(device: Any, producers: Iterable[int | None]) -> None:
+    """Has the streams of other libraries wait for what the device was asked for, since it is about their memory."""
+    for producer in set(producers) - {None}:
+        if producer == UNNAMED:
+            device.synchronize()
+        else:
+            device.order(device.stream, producer)
 
 
 def adopt(op: str, name: str, value: Any) -> DeviceArray:
@@ -185,21 +210,34 @@ def adopt(op: str, name: str, value: Any) -> DeviceArray:
 
     from cnnlite_kernels.cuda import gpu
 
-    interface = getattr(value, "__cuda_array_interface__", None)
+    interface = _interface(value)
     try:
         device = gpu.current(_number(value, interface))
     except gpu.GpuError as problem:
         raise no_gpu(op, name, problem) from None
     try:
-        view = StridedMemoryView.from_any_interface(value, stream_ptr=device.stream)
+        with device.active():  # cuda.core makes an event
+            view = StridedMemoryView.from_any_interface(value, stream_ptr=device.stream)
         dtype = view.dtype
-    except (BufferError, NotImplementedError, TypeError, ValueError) as problem:
+    except (BufferError, RuntimeError, TypeError, ValueError) as problem:
         raise TypeError(
             f"{op}: expected {name} as an array of numbers, got {type(value).__name__} ({problem})."
         ) from None
     if dtype is None:
         raise TypeError(f"{op}: expected {name} of a dtype that NumPy knows, got {type(value).__name__}.")
-    return of_view(op, name, device, view, dtype, (interface or {}).get("stream"))
+    return of_view(op, name, device, view, dtype, _producer(value, interface, device))
+
+
+def _producer(value: Any, interface: dict[str, Any] | None, device: Any) -> int:
+    """The stream that the library whose array this is works on."""
+    named = (interface or {}).get("stream")
+    if named is not None:
+        return named
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        # 0 is the default stream, which is in order with ours by itself
+        return torch.cuda.current_stream(value.device).cuda_stream or device.stream
+    return UNNAMED
 
 
 def of_view(op: str, name: str, device: Any, view: Any, dtype: np.dtype, producer: int | None) -> DeviceArray:
@@ -207,8 +245,14 @@ def of_view(op: str, name: str, device: Any, view: Any, dtype: np.dtype, produce
 
     Raises:
         TypeError: it has gaps, and elements that are not of 4 or 8 bytes.
+        ValueError: it begins where no element can.
     """
     from cnnlite_kernels.cuda.memory import Vector
+
+    if view.ptr % dtype.itemsize:
+        raise ValueError(
+            f"{op}: expected {name} to begin at a multiple of {dtype.itemsize} bytes, got address {view.ptr:#x}; copy it first."
+        )
 
     shape = tuple(view.shape)
     size = math.prod(shape)
@@ -230,8 +274,7 @@ def of_view(op: str, name: str, device: Any, view: Any, dtype: np.dtype, produce
     )
     memory = Vector(view, view.ptr + low * dtype.itemsize, high - low + 1, dtype)
     copy = DeviceArray(device, contiguous(device, memory, -low, shape, strides), shape, writeable=False)
-    if producer is not None:
-        device.order(device.stream, producer)
+    settle(device, [producer])
     return copy
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnlite_kernels.cpu import disk, jit
+from cnnlite_kernels.cuda.driver import GpuError
 from cnnlite_kernels.cuda.kernel import Capability, Kernel
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
@@ -30,7 +31,11 @@ class Binary(NamedTuple):
 
 
 def binary(kernel: Kernel, dtype: np.dtype, capability: Capability) -> Binary:
-    """The kernel for a GPU of that compute capability: from the disk, or compiled and kept there."""
+    """The kernel for a GPU of that compute capability: from the disk, or compiled and kept there.
+
+    Raises:
+        GpuError: it is not on the disk, and what compiles is not installed.
+    """
     identity = kernel.identity(dtype)
     key = f"{identity} sm_{capability[0]}{capability[1]}".encode()
     file = _file(kernel.name, key) if identity else None
@@ -38,7 +43,13 @@ def binary(kernel: Kernel, dtype: np.dtype, capability: Capability) -> Binary:
     if found is None:
         for tell in tuple(jit.compile_started):
             tell(f"cuda.{kernel.name}")
-        ptx = kernel.ptx(capability, dtype)
+        try:
+            ptx = kernel.ptx(capability, dtype)
+        except (ImportError, OSError, RuntimeError) as problem:
+            raise GpuError(
+                f"kernel {kernel.name} cannot be compiled for the GPU ({problem}); "
+                'pip install "cnnlite[cuda]" (CUDA 12: "cnnlite[cuda12]")'
+            ) from problem
         found = Binary(assemble(ptx, capability), kernel.entry(ptx))
         if file:
             _write(file, key, found)

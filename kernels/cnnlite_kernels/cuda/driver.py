@@ -17,6 +17,7 @@ NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 NOT_INITIALIZED = 3  # CUDA_ERROR_NOT_INITIALIZED: in a fork of a process that used the driver
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 NAME_BYTES = 100
+FORKED = "this process was forked from one that used a GPU; start it with multiprocessing's spawn method"
 MULTIPROCESSORS, MAJOR, MINOR = 16, 75, 76  # CU_DEVICE_ATTRIBUTE_..., _COMPUTE_CAPABILITY_MAJOR, _MINOR
 
 
@@ -42,11 +43,11 @@ def gpu_names() -> list[str]:
     except OSError:
         raise GpuError(f"no NVIDIA driver here ({DRIVER} is not found); install it for your system") from None
     if code == NO_DEVICE or (code == 0 and count.value == 0):
-        raise GpuError("the NVIDIA driver finds no device; in a container, start it with --gpus all")
-    if code == NOT_INITIALIZED:
         raise GpuError(
-            "this process was forked from one that used a GPU; start it with multiprocessing's spawn method"
+            "the NVIDIA driver finds no device; in a container, start it with --gpus all, and see what CUDA_VISIBLE_DEVICES is"
         )
+    if code == NOT_INITIALIZED:
+        raise GpuError(FORKED)
     if code:
         raise GpuError(f"the NVIDIA driver does not start (CUDA error {code}); nvidia-smi says more")
     return [_name(driver, number) for number in range(count.value)]
@@ -100,6 +101,8 @@ def call(function: Callable[..., tuple[Any, ...]], *args: Any) -> Any:
     """
     code, *results = function(*args)
     if int(code):
+        if int(code) == NOT_INITIALIZED:
+            raise GpuError(f"{FORKED}.")
         if int(code) == OUT_OF_MEMORY:
             raise MemoryError("the GPU's memory is full; use a smaller batch, or free arrays that lie there")
         raise RuntimeError(f"CUDA: {function.__name__} failed with {getattr(code, 'name', code)}.")

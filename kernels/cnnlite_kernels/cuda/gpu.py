@@ -1,7 +1,8 @@
 """A GPU as a device that plans run on: memory, copies, launches, graphs and events, over NVIDIA's driver.
 
 Everything runs on one stream, in the order it was asked for; any thread may ask. Nothing here waits for the GPU but `synchronize`,
-`Event.wait` and a download into ordinary memory.
+`Event.wait` and copies from and to ordinary memory: the driver promises for those neither that the memory was read nor that it was
+written when it returns. Who waits keeps nobody from asking for more.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import ctypes
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnlite_kernels.cuda.binary import binary
-from cnnlite_kernels.cuda.driver import GpuError, call, gpu_names
+from cnnlite_kernels.cuda.driver import FORKED, GpuError, call, gpu_names
 from cnnlite_kernels.cuda.kernel import SLOT, Kernel, Launch
 from cnnlite_kernels.cuda.memory import Pool, Vector
 
@@ -38,7 +40,7 @@ class Gpu:
     """A GPU (see plan.Device).
 
     Args:
-        number: as nvidia-smi counts.
+        number: as CUDA counts, which is as nvidia-smi does where CUDA_DEVICE_ORDER is PCI_BUS_ID.
         driver: the functions of cuda.bindings.driver.
 
     Attributes:
@@ -65,9 +67,12 @@ class Gpu:
             raise GpuError(
                 f"{self.name} has compute capability {major}.{minor}, and the kernels need {OLDEST[0]}.{OLDEST[1]} or newer"
             )
+        # For launches: those of a plan stay together, and there is one stream to record on.
         self._lock = threading.RLock()
+        self._garbage: deque[tuple[str, Any]] = deque()
+        self._pinned: dict[int, int] = {}  # bytes of each piece of page-locked memory, by its address
         self._context = call(driver.cuDevicePrimaryCtxRetain, device)
-        with self._here():
+        with self.active():
             # An ordinary stream waits for the default stream and it waits for ours, so that libraries that know of no other
             # order see our results, and we see theirs.
             self._stream = call(driver.cuStreamCreate, driver.CUstream_flags.CU_STREAM_DEFAULT)
@@ -81,14 +86,45 @@ class Gpu:
         return f"cuda:{self.number}"
 
     @contextlib.contextmanager
-    def _here(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         """This GPU is the calling thread's, which may use others at other times."""
-        with self._lock:
-            call(self._driver.cuCtxPushCurrent, self._context)
-            try:
-                yield
-            finally:
-                call(self._driver.cuCtxPopCurrent)
+        call(self._driver.cuCtxPushCurrent, self._context)
+        try:
+            self._sweep()
+            yield
+        finally:
+            call(self._driver.cuCtxPopCurrent)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """`active`, and no other thread launches meanwhile."""
+        with self._lock, self.active():
+            yield
+
+    # Finalizers run at any moment in any thread, also in one that holds locks of others: they wait for nothing and nobody.
+
+    def _discard(self, function: str, handle: Any) -> None:
+        """Has the next who uses this GPU call that function of the driver with the handle of what nobody uses any more."""
+        if os.getpid() == self.process:
+            self._garbage.append((function, handle))
+
+    def _sweep(self) -> None:
+        """Calls what was put off; another thread that launches does so next time, for none may wait while one records."""
+        if not self._garbage or not self._lock.acquire(blocking=False):
+            return
+        try:
+            while self._garbage:
+                function, handle = self._garbage.popleft()
+                if function == "cuMemFree":
+                    # Streams of other libraries may use it, and nothing promises that the driver waits for them by itself.
+                    call(self._driver.cuCtxSynchronize)
+                elif function == "cuMemFreeHost":
+                    # A copy to or from it may be under way, after an interrupt.
+                    call(self._driver.cuStreamSynchronize, self._stream)
+                    self._pinned.pop(handle, None)
+                call(getattr(self._driver, function), handle)
+        finally:
+            self._lock.release()
 
     # memory
 
@@ -106,54 +142,46 @@ class Gpu:
         """An array in page-locked memory: copies to and from it run beside the program, so that it must wait before it looks."""
         dtype = np.dtype(dtype)
         size = max(1, count * dtype.itemsize)
-        with self._here():
-            address = call(self._driver.cuMemHostAlloc, size, 0)
-        memory = (ctypes.c_char * size).from_address(int(address))
-        weakref.finalize(memory, self._free_host, int(address)).atexit = False
+        with self.active():
+            address = int(call(self._driver.cuMemHostAlloc, size, 0))
+        self._pinned[address] = size
+        memory = (ctypes.c_char * size).from_address(address)
+        weakref.finalize(memory, self._discard, "cuMemFreeHost", address).atexit = False
         return np.frombuffer(memory, dtype, count)
 
     def _allocate(self, size: int) -> int:
-        with self._here():
+        with self._alone():  # so that what the pool has just given back is free
             return int(call(self._driver.cuMemAlloc, size))
 
     def _free(self, address: int) -> None:
-        with self._here():
-            call(self._driver.cuMemFree, address)
-
-    def _free_host(self, address: int) -> None:
-        if os.getpid() == self.process:
-            with self._here():
-                call(self._driver.cuMemFreeHost, address)
+        self._discard("cuMemFree", address)
 
     def upload(self, host: np.ndarray, to: Vector) -> None:
         """Copies a contiguous array to the GPU. One in ordinary memory may be changed at once, one of `host` when the copy is done."""
         if host.nbytes:
-            with self._here():
-                call(
-                    self._driver.cuMemcpyHtoDAsync,
-                    to.address,
-                    host.__array_interface__["data"][0],
-                    host.nbytes,
-                    self._stream,
-                )
+            source = host.__array_interface__["data"][0]
+            with self.active():
+                call(self._driver.cuMemcpyHtoDAsync, to.address, source, host.nbytes, self._stream)
+                if not self._is_pinned(source):
+                    call(self._driver.cuStreamSynchronize, self._stream)
 
     def download(self, array: Vector, to: np.ndarray) -> None:
         """Copies to a contiguous array of the same size: waits for it, unless that is in memory of `host`."""
         if to.nbytes:
-            with self._here():
-                call(
-                    self._driver.cuMemcpyDtoHAsync,
-                    to.__array_interface__["data"][0],
-                    array.address,
-                    to.nbytes,
-                    self._stream,
-                )
+            target = to.__array_interface__["data"][0]
+            with self.active():
+                call(self._driver.cuMemcpyDtoHAsync, target, array.address, to.nbytes, self._stream)
+                if not self._is_pinned(target):
+                    call(self._driver.cuStreamSynchronize, self._stream)
+
+    def _is_pinned(self, address: int) -> bool:
+        return any(first <= address < first + size for first, size in list(self._pinned.items()))
 
     # launches
 
     def run(self, launches: list[Launch]) -> None:
         """Runs launches one after the other; returns before they have ended."""
-        with self._here():
+        with self._alone():
             for launch in launches:
                 self._launch(self._ready(launch), self._stream)
 
@@ -163,32 +191,41 @@ class Gpu:
         Their arrays stay alive as long as the function does.
         """
         driver = self._driver
-        with self._here():
-            ready = [self._ready(launch) for launch in launches]
-            call(
-                driver.cuStreamBeginCapture,
-                self._recorder,
-                driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED,
-            )
+        with self._alone():
+            recorded = self._record_launches([self._ready(launch) for launch in launches])
             try:
-                for one in ready:
-                    self._launch(one, self._recorder)
+                executable = call(driver.cuGraphInstantiate, recorded, 0)
             finally:
-                recorded = call(driver.cuStreamEndCapture, self._recorder)
-            executable = call(driver.cuGraphInstantiate, recorded, 0)
-            call(driver.cuGraphDestroy, recorded)
+                call(driver.cuGraphDestroy, recorded)
         return Graph(self, executable, launches)
+
+    def _record_launches(self, ready: list[Ready]) -> Any:
+        """The driver's graph of them."""
+        driver = self._driver
+        call(
+            driver.cuStreamBeginCapture,
+            self._recorder,
+            driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED,
+        )
+        try:
+            for one in ready:
+                self._launch(one, self._recorder)
+        except BaseException:
+            # Whatever was wrong is what the caller must hear, not that the recording is no good.
+            code, recorded = driver.cuStreamEndCapture(self._recorder)
+            if not int(code):
+                driver.cuGraphDestroy(recorded)
+            raise
+        return call(driver.cuStreamEndCapture, self._recorder)
 
     def replay(self, executable: Any) -> None:
         """Runs a graph that `graph` made."""
-        with self._here():
+        with self._alone():
             call(self._driver.cuGraphLaunch, executable, self._stream)
 
     def forget(self, executable: Any) -> None:
-        """Frees a graph that `graph` made."""
-        if os.getpid() == self.process:
-            with self._here():
-                call(self._driver.cuGraphExecDestroy, executable)
+        """Frees a graph that `graph` made; the driver waits until it has run."""
+        self._discard("cuGraphExecDestroy", executable)
 
     def _ready(self, launch: Launch) -> Ready:
         kernel, blocks, args = launch
@@ -206,7 +243,14 @@ class Gpu:
     def _load(self, kernel: Kernel, dtype: np.dtype) -> Any:
         image, entry = binary(kernel, dtype, self.capability)
         module = call(self._driver.cuModuleLoadData, image)
-        return call(self._driver.cuModuleGetFunction, module, entry.encode())
+        function = call(self._driver.cuModuleGetFunction, module, entry.encode())
+        # The driver loads a kernel when it is first needed, and before CUDA 12.3 cannot while a stream is recorded: it is needed now.
+        call(
+            self._driver.cuFuncGetAttribute,
+            self._driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_NUM_REGS,
+            function,
+        )
+        return function
 
     def _launch(self, ready: Ready, stream: Any) -> None:
         call(
@@ -218,7 +262,7 @@ class Gpu:
 
     def synchronize(self) -> None:
         """Waits for all that was asked for."""
-        with self._here():
+        with self.active():
             call(self._driver.cuStreamSynchronize, self._stream)
 
     def event(self) -> Event:
@@ -228,32 +272,30 @@ class Gpu:
     def order(self, first: int, then: int) -> None:
         """What is asked of the stream `then` from here on runs after what was asked of the stream `first`: handles of any library's."""
         if first != then:
-            with self._here():
+            with self.active():
                 event = self._record(first)
                 call(self._driver.cuStreamWaitEvent, then, event, 0)
                 call(self._driver.cuEventDestroy, event)
 
     def _record(self, stream: Any) -> Any:
-        with self._here():
+        with self.active():
             event = call(self._driver.cuEventCreate, self._driver.CUevent_flags.CU_EVENT_DEFAULT)
             call(self._driver.cuEventRecord, event, stream)
         return event
 
     def wait(self, event: Any) -> None:
         """Waits until the GPU has reached the driver's event."""
-        with self._here():
+        with self.active():
             call(self._driver.cuEventSynchronize, event)
 
     def milliseconds(self, begun: Any, ended: Any) -> float:
         """From one event of the driver's to another, both reached."""
-        with self._here():
+        with self.active():
             return float(call(self._driver.cuEventElapsedTime, begun, ended))
 
     def free_event(self, event: Any) -> None:
         """Frees an event of the driver's."""
-        if os.getpid() == self.process:
-            with self._here():
-                call(self._driver.cuEventDestroy, event)
+        self._discard("cuEventDestroy", event)
 
 
 class Graph:
@@ -295,10 +337,12 @@ def current(number: int = 0) -> Gpu:
         GpuError: it is not there or cannot be used; the message says which piece is missing.
     """
     found = _gpus.get(number)
-    if found is None or found.process != os.getpid():
+    if any(other.process != os.getpid() for other in list(_gpus.values())):
+        raise GpuError(FORKED)
+    if found is None:
         with _lock:
             found = _gpus.get(number)
-            if found is None or found.process != os.getpid():
+            if found is None:
                 found = _gpus[number] = _start(number)
     return found
 
@@ -308,14 +352,26 @@ def _start(number: int) -> Gpu:
     if number >= len(names):
         raise GpuError(f"there are {len(names)} GPUs here, numbered from 0; pass one of those")
     try:
-        from cuda.bindings import driver
+        from cuda.bindings import __version__, driver
     except ImportError as problem:
         raise GpuError(
             f'cuda-bindings cannot be imported ({problem}); pip install "cnnlite[cuda]"'
         ) from problem
     try:
+        check_version(call(driver.cuDriverGetVersion), __version__)
         return Gpu(number, driver)
     except GpuError:
         raise
     except RuntimeError as problem:
         raise GpuError(f"it cannot be started ({problem}); nvidia-smi says more") from problem
+
+
+def check_version(driver: int, packages: str) -> None:
+    """Raises a GpuError where the driver (12040 for CUDA 12.4) is older than the packages: it cannot load what they compile."""
+    theirs, ours = driver // 1000, int(packages.partition(".")[0])
+    if theirs < ours:
+        older = ', or pip install "cnnlite[cuda12]"' if theirs == 12 else ""
+        raise GpuError(
+            f"the NVIDIA driver here is for CUDA {theirs}.{driver % 1000 // 10} and the packages are for CUDA {ours}; "
+            f"install a newer driver{older}"
+        )

@@ -6,6 +6,7 @@ text that a GPU gets (binary.py) is what the tests interpret and what the tables
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import re
 import struct
@@ -111,14 +112,18 @@ class Kernel:
 
     def pack(self, args: tuple[Any, ...]) -> bytes:
         """The parameters of a launch, SLOT bytes each: arrays by `address`, `size` and `dtype` (see gpu.Vector), scalars as they are."""
+        dtype = self.dtype(args)
         values: list[Any] = []
-        for (kind, _), arg in zip(self._kinds, args, strict=True):
+        for (kind, element), arg in zip(self._kinds, args, strict=True):
             if kind == "array":
                 item = arg.dtype.itemsize
                 values += (0, 0, arg.size, item, arg.address, arg.size, item)
+            elif (element or REALS[dtype]) is types.float32:
+                # Beyond float32 it is infinite, as on the CPU: struct would refuse it.
+                values.append(ctypes.c_float(arg).value)
             else:
                 values.append(arg)
-        return self._parameters(self.dtype(args)).pack(*values)
+        return self._parameters(dtype).pack(*values)
 
     def identity(self, dtype: np.dtype) -> str | None:
         """Names this variant among all kernels of these sources; None where it depends on more than can be named."""

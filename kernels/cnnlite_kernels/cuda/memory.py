@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +25,7 @@ class Block:
     """Memory of the pool, given back when nobody holds it any more.
 
     `shared` is set once another library was given the address: what that library launched may still be running when it lets go, so
-    such a block goes back to the driver, which waits for it.
+    such a block goes back to the driver, once all that runs has ended.
     """
 
     def __init__(self, pool: Pool, address: int, size: int) -> None:
@@ -40,13 +40,13 @@ class Pool:
 
     Args:
         allocate: (bytes) -> address, MemoryError where there is none left.
-        free: (address) waits for all that runs, then frees.
+        free: (address) frees it when all that runs has ended; waits for nothing itself.
     """
 
     def __init__(self, allocate: Callable[[int], int], free: Callable[[int], None]) -> None:
         self._allocate, self._free = allocate, free
         self._kept: dict[int, list[int]] = {}
-        self._process = os.getpid()
+        self._ending = sys.is_finalizing  # kept here, for modules may be gone by then
 
     def take(self, size: int) -> Block:
         """A block of at least `size` bytes."""
@@ -65,7 +65,7 @@ class Pool:
         """Called by a block's finalizer, in whatever thread and moment that may be: takes no lock."""
         if not block.shared:
             self._kept.setdefault(block.size, []).append(block.address)
-        elif os.getpid() == self._process:
+        elif not self._ending():
             self._free(block.address)
 
     def clear(self) -> None:

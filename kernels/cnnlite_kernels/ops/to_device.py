@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from cnnlite_kernels import checks, dispatch
 from cnnlite_kernels.cuda.array import DeviceArray
+
+NUMBERS = "biufc"  # kinds of dtypes
 
 
 def to_device(array: Any, device: str = "cuda") -> DeviceArray:
@@ -20,6 +23,7 @@ def to_device(array: Any, device: str = "cuda") -> DeviceArray:
 
     Raises:
         ValueError: another device.
+        TypeError: a dtype that is not of numbers.
         RuntimeError: a device that is not there.
 
     >>> import numpy as np
@@ -27,7 +31,7 @@ def to_device(array: Any, device: str = "cuda") -> DeviceArray:
     Traceback (most recent call last):
     ValueError: to_device: expected device "cuda" or "cuda:N", got 'cpu'; NumPy arrays are on the CPU already.
     """
-    if not str(device).startswith("cuda"):
+    if not isinstance(device, str) or not re.fullmatch(r"cuda(:\d+)?", device):
         raise ValueError(
             f'to_device: expected device "cuda" or "cuda:N", got {device!r}; NumPy arrays are on the CPU already.'
         )
@@ -37,4 +41,8 @@ def to_device(array: Any, device: str = "cuda") -> DeviceArray:
         if found.device is gpu:
             return found
         found = found.copy_to_host()
+    if found.dtype.kind not in NUMBERS:
+        raise TypeError(
+            f"to_device: expected an array of numbers, got dtype {found.dtype}; convert it with astype."
+        )
     return DeviceArray.copy_of(gpu, found)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnlite_kernels.cuda import gpu
-from cnnlite_kernels.cuda.array import DeviceArray
+from cnnlite_kernels.cuda.array import DeviceArray, settle
 from cnnlite_kernels.cuda.plan import Plan
 
 WIDE = 16  # bytes that addresses must be a multiple of for 128-bit loads and stores
@@ -72,5 +72,4 @@ class Job:
         self.plan.run()
         for flat, array in self._results:
             device.download(flat, array.reshape(-1))
-        for producer in {array.producer for array in self._remote if array.producer is not None}:
-            device.order(device.stream, producer)
+        settle(device, (array.producer for array in self._remote))
