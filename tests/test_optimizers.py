@@ -10,6 +10,7 @@ import networks
 import numpy as np
 import pytest
 
+import cnnlite
 from cnnlite import layers, models, optimizers
 from cnnlite.optimizers import schedules
 
@@ -220,3 +221,40 @@ def test_state_is_zero_at_first_and_counts_for_its_own_weights() -> None:
     kept = optimizer.state
     optimizer.build(model.weights)
     assert optimizer.state is kept
+
+
+@pytest.mark.parametrize("make", [optimizers.SGD, optimizers.RMSprop])
+def test_momentum_may_be_set_between_steps(make: Any) -> None:
+    """Also for batches of a size seen before: programs are made for momentum or without."""
+
+    def train(forgetting: bool) -> list[np.ndarray]:
+        cnnlite.set_random_seed(4)
+        model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+        model.compile(make(0.1), "mse")
+        rng = np.random.default_rng(0)
+        for momentum in (0.0, 0.5, 0.0, 0.5):
+            model.optimizer.momentum = momentum
+            for n in (4, 7):
+                if forgetting:
+                    model.forget()
+                model.train_on_batch(rng.standard_normal((n, 3)), rng.standard_normal((n, 2)))
+        return model.get_weights()
+
+    for kept, anew in zip(train(False), train(True), strict=True):
+        np.testing.assert_array_equal(kept, anew)
+
+
+def test_sgd_goes_on_as_its_formula_says_when_momentum_begins() -> None:
+    model = models.Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.compile(optimizers.SGD(0.5), "mse")
+    model.build()
+    model.set_weights([np.ones((1, 1))])
+    weight, velocity = 1.0, 0.0
+    for momentum in (0.0, 0.5, 0.5):
+        model.optimizer.momentum = momentum
+        model.train_on_batch(np.ones((1, 1)), np.zeros((1, 1)))
+        velocity = momentum * velocity - 0.5 * 2 * weight
+        weight += velocity
+        if momentum == 0:
+            velocity = 0.0  # none is kept before the first step with momentum
+    assert model.get_weights()[0].item() == pytest.approx(weight, abs=1e-6)

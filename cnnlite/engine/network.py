@@ -125,7 +125,7 @@ class Network:
         layout = optimizer.layout
         return self._program(
             "train",
-            (n, loss, id(optimizer), id(layout), optimizer.limits, scale),
+            (n, loss, id(optimizer), id(layout), optimizer.limits, optimizer.kernel(), scale),
             lambda: self._engine.train(self.stages(training=True), n, loss, scale, optimizer, self.key),
         )
 

@@ -26,8 +26,6 @@ class Optimizer:
         iterations: steps taken.
     """
 
-    slots: Sequence[str] = ()
-
     def __init__(
         self,
         learning_rate: Any,
@@ -76,6 +74,11 @@ class Optimizer:
         self._rate = value
 
     @property
+    def slots(self) -> Sequence[str]:
+        """Names of what it keeps for each weight."""
+        return ()
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate of the next step; may be set to a number or a schedule."""
         return float(self._rate(self.iterations)) if callable(self._rate) else self._rate
@@ -86,7 +89,8 @@ class Optimizer:
 
     def build(self, parameters: Sequence[Parameter]) -> None:
         """Makes the state for some parameters: zeros for new ones; those it has met before go on with theirs."""
-        if self.layout is not None and self.layout.parameters == list(parameters):
+        known = self.layout is not None and self.layout.parameters == list(parameters)
+        if known and len(self.state) == len(self.slots):
             return
         dtypes = {
             parameter.store.values.dtype.name for parameter in parameters if parameter.store is not None

@@ -20,6 +20,8 @@ class RMSprop(Optimizer):
     0.001
     """
 
+    slots = ("v", "momentum", "mean")
+
     def __init__(
         self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7, centered: bool = False,
         **kwargs: Any,
@@ -37,7 +39,6 @@ class RMSprop(Optimizer):
             float(epsilon),
             bool(centered),
         )
-        self.slots = ("v", "momentum", "mean")
 
     def numbers(self) -> dict[str, float]:
         return {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}

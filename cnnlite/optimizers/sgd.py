@@ -26,13 +26,17 @@ class SGD(Optimizer):
         if not 0 <= momentum <= 1:
             raise ValueError(f"{self.name}: expected momentum from 0 to 1, got {momentum!r}.")
         self.momentum, self.nesterov = float(momentum), bool(nesterov)
-        self.slots = ("momentum",) if momentum else ()
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The velocity, from the first step with momentum on: that may be set, and set back, between steps."""
+        return ("momentum",) if self.momentum or self.state else ()
 
     def numbers(self) -> dict[str, float]:
         return {"momentum": self.momentum, "nesterov": self.nesterov}
 
     def kernel(self) -> tuple[str, tuple[int, ...]]:
-        return "sgd", (int(self.momentum > 0),)
+        return "sgd", (int(bool(self.state)),)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}

@@ -19,7 +19,7 @@ from cnnlite.engine.stages import (
     needs_grad_input,
 )
 from cnnlite.parameters import Layout, Parameter
-from cnnlite_kernels.cuda import activations, conv2d, dropout, gradients, matmul, max_pool2d
+from cnnlite_kernels.cuda import activations, conv2d, dropout, gradients, max_pool2d
 from cnnlite_kernels.cuda.plan import Plan
 
 ELEMENTWISE = ("relu", "sigmoid", "tanh")
@@ -55,18 +55,8 @@ def where(device: Any, parameter: Parameter) -> Any:
     return parameter.store.values.on(device)[parameter.offset : parameter.offset + parameter.size]
 
 
-def is_matmul(stage: ConvStage) -> bool:
-    """Whether a convolution is a product of its pixels with its weights: a dense layer, or 1 x 1 over every pixel."""
-    window = stage.window
-    return (
-        window.kernel == (1, 1)
-        and window.strides == (1, 1)
-        and window.pads(*stage.in_shape[:2]) == ((0, 0), (0, 0))
-        and stage.groups == 1
-    )
-
-
 def geometry(stage: ConvStage, n: int) -> conv2d.Geometry:
+    """Of a convolution, or of a dense layer: that is one of 1 x 1 pixels, which conv2d knows for a product."""
     h, w, cin = stage.in_shape
     return conv2d.Geometry.of(stage.window, n, h, w, cin, stage.out_shape[-1], groups=stage.groups)
 
@@ -136,15 +126,10 @@ def _add_dropout(plan: Plan, stage: DropoutStage, n: int, x: Any, y: Any, key: A
 def _conv_forward(plan: Plan, stage: ConvStage, n: int, x: Any, y: Any) -> None:
     w = where(plan.device, stage.kernel)
     bias = None if stage.bias is None else where(plan.device, stage.bias)
-    rows, cout = rows_of(stage, n), stage.out_shape[-1]
     softmax = stage.activation == "softmax"  # needs whole rows, which a block of the product does not have
-    activation = None if softmax else stage.activation
-    if is_matmul(stage):
-        matmul.add_matmul(plan, x, w, y, rows, cout, stage.in_shape[-1], bias=bias, activation=activation)
-    else:
-        conv2d.add_forward(plan, geometry(stage, n), x, w, bias, y, activation)
+    conv2d.add_forward(plan, geometry(stage, n), x, w, bias, y, None if softmax else stage.activation)
     if softmax:
-        activations.add_forward(plan, "softmax", y, y, rows, cout)
+        activations.add_forward(plan, "softmax", y, y, rows_of(stage, n), stage.out_shape[-1])
 
 
 class Rooms:
@@ -215,7 +200,7 @@ def _conv_backward(
     plan: Plan, stage: ConvStage, n: int, kept: Kept, grad: Any, grad_x: Any, to: Gradients, through: bool
 ) -> None:
     """The backward pass of a stage with weights; through: grad is that before the activation already."""
-    rows, cout, cin = rows_of(stage, n), stage.out_shape[-1], stage.in_shape[-1]
+    g, rows, cout = geometry(stage, n), rows_of(stage, n), stage.out_shape[-1]
     grad_w, grad_b = to.of(stage.kernel), to.of(stage.bias)
     activation = None if through else stage.activation
     if grad_b is not None and activation in ELEMENTWISE:
@@ -226,13 +211,6 @@ def _conv_backward(
         if grad_b is not None:
             gradients.add_bias_grad(plan, grad, grad_b, rows, cout)
     if grad_w is not None:
-        if is_matmul(stage):
-            matmul.add_matmul(plan, kept.x, grad, grad_w, cin, cout, rows, transpose_a=True)
-        else:
-            conv2d.add_grad_weights(plan, geometry(stage, n), kept.x, grad, grad_w)
+        conv2d.add_grad_weights(plan, g, kept.x, grad, grad_w)
     if grad_x is not None:
-        w = where(plan.device, stage.kernel)
-        if is_matmul(stage):
-            matmul.add_matmul(plan, grad, w, grad_x, rows, cin, cout, transpose_b=True)
-        else:
-            conv2d.add_grad_input(plan, geometry(stage, n), grad, w, grad_x)
+        conv2d.add_grad_input(plan, g, grad, where(plan.device, stage.kernel), grad_x)

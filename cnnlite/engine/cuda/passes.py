@@ -10,12 +10,13 @@ import numpy as np
 from cnnlite.engine.cuda import emit
 from cnnlite.engine.cuda.emit import Gradients, Rooms
 from cnnlite.engine.cuda.programs import KEY
-from cnnlite.engine.cuda.running import changed, fetch, runner, weights_of
+from cnnlite.engine.cuda.running import changed, fetch, weights_of
 from cnnlite.engine.cuda.staging import Field, Staging, zeros
 from cnnlite.engine.stages import Stage
 from cnnlite.parameters import Layout
 from cnnlite_kernels.cuda import activations
 from cnnlite_kernels.cuda.plan import Plan
+from cnnlite_kernels.cuda.precision import get_matmul_precision
 
 
 class _Backward(NamedTuple):
@@ -45,8 +46,8 @@ class Passes:
         outs = {number: self._down.device[str(number)] for number in numbers}
         up = self._up.device
         self._kept = emit.forward(plan, self._stages, n, up["x"], up["key"], keep=True, outs=outs)
-        self._forward = runner(plan)
-        self._backward: dict[tuple[int, ...], _Backward] = {}
+        self._forward = plan.graph()
+        self._backward: dict[tuple[tuple[int, ...], str], _Backward] = {}
 
     def forward(self) -> None:
         """Runs all stages on `x`; the outputs asked for are then in `outputs`."""
@@ -64,9 +65,10 @@ class Passes:
             grads: gradients with respect to outputs, by the number of the stage.
         """
         numbers = tuple(sorted(grads))
-        if numbers not in self._backward:
-            self._backward[numbers] = self._make_backward(numbers)
-        made = self._backward[numbers]
+        key = numbers, get_matmul_precision()  # the one of the forward pass may have been another
+        if key not in self._backward:
+            self._backward[key] = self._make_backward(numbers)
+        made = self._backward[key]
         for number in numbers:
             made.up.host[str(number)][:] = np.asarray(grads[number]).reshape(-1)
         made.up.host["key"][:] = self._key
@@ -92,4 +94,4 @@ class Passes:
         for r in layout.ranges:
             target = r.store.grads.on(self._device)[r.start : r.start + r.size]
             activations.add_sum(plan, grads[r.place : r.place + r.size], target, r.size)
-        return _Backward(up, down, runner(plan))
+        return _Backward(up, down, plan.graph())

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnlite.engine.cuda import emit
 from cnnlite.engine.cuda.emit import Gradients, Rooms
-from cnnlite.engine.cuda.running import changed, fetch, runner, weights_of
+from cnnlite.engine.cuda.running import changed, fetch, weights_of
 from cnnlite.engine.cuda.staging import Field, Staging, milestone, zeros
 from cnnlite.engine.cuda.update import SETTINGS, add_penalties, add_update, moved, penalty_sums
 from cnnlite.engine.stages import SMALLEST_PROBABILITY, Stage, without_activation
@@ -42,7 +42,7 @@ class Predict:
         emit.forward(
             plan, stages, n, self._in.device["x"], keep=False, outs={len(stages) - 1: self._out.device["y"]}
         )
-        self.run = runner(plan)
+        self.run = plan.graph()
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = network(x), both C-contiguous float32."""
@@ -142,7 +142,7 @@ class Supervised:
         self._side = 0
         self._moved: list[Mirrored] = []
         self._emit(plan, stages, n, loss, scale)
-        self.run = runner(plan)
+        self.run = plan.graph()
 
     def _emit(self, plan: Plan, stages: Sequence[Stage], n: int, loss: LossKernel, scale: float) -> None:
         up, optimizer, layout = self._up.device, self._optimizer, self._layout
@@ -190,10 +190,18 @@ class Supervised:
             batch.settings[:] = self._optimizer.settings
         if self._key is not None:
             batch.key[:] = self._key
-        self._up.upload(side)
-        self.run()
-        changed(self._device, self._moved)
-        self._down.download(side)
-        batch.told = Told(self._down.hosts[side], milestone(self._device))
+        try:
+            self._up.upload(side)
+            self.run()
+            self._down.download(side)
+            wait = milestone(self._device)
+        except (
+            BaseException
+        ):  # Ctrl-C as well: the device may still read the batch, and may have run the step
+            self._device.synchronize()
+            raise
+        finally:
+            changed(self._device, self._moved)
+        batch.told = Told(self._down.hosts[side], wait)
         self._side = (side + 1) % SIDES
         return batch.told

@@ -1,13 +1,12 @@
-"""What programs do around their launches: bring numbers to the device, say which have changed, run a plan."""
+"""What programs do around their launches: bring numbers to the device, and say which have changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.mirrored import Mirrored
-from cnnlite_kernels.cuda.plan import Plan
 
 
 def weights_of(stages: Sequence[Stage]) -> list[Mirrored]:
@@ -28,9 +27,3 @@ def changed(device: Any, numbers: Iterable[Mirrored]) -> None:
     """Says that a device has changed them."""
     for one in numbers:
         one.changed(device)
-
-
-def runner(plan: Plan) -> Callable[[], None]:
-    """What runs a plan's launches: a graph of the device, captured once, where it offers that."""
-    graph = getattr(plan.device, "graph", None)
-    return plan.run if graph is None else graph(plan.launches)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnnlite.engine.cuda.emit import where
-from cnnlite.engine.cuda.running import changed, fetch, runner
+from cnnlite.engine.cuda.running import changed, fetch
 from cnnlite.engine.cuda.staging import Field, Staging
 from cnnlite.mirrored import Mirrored
 from cnnlite.parameters import Layout
@@ -96,7 +96,7 @@ class Update:
             source = r.store.grads.on(device)[r.start : r.start + r.size]
             activations.add_sum(plan, source, total[r.place : r.place + r.size], r.size)
         add_update(plan, optimizer, layout, total, self._staging.device["settings"])
-        self._run = runner(plan)
+        self._run = plan.graph()
 
     def run(self) -> None:
         """Takes the step."""

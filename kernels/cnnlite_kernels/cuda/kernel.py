@@ -111,7 +111,11 @@ class Kernel:
         return struct.Struct("<" + "".join(ARRAY if kind == "array" else SCALARS[e] for kind, e in elements))
 
     def pack(self, args: tuple[Any, ...]) -> bytes:
-        """The parameters of a launch, SLOT bytes each: arrays by `address`, `size` and `dtype` (see gpu.Vector), scalars as they are."""
+        """The parameters of a launch, SLOT bytes each: arrays by `address`, `size` and `dtype` (see gpu.Vector), scalars as they are.
+
+        Raises:
+            ValueError: a number that its type cannot hold: the arrays are too large for this kernel.
+        """
         dtype = self.dtype(args)
         values: list[Any] = []
         for (kind, element), arg in zip(self._kinds, args, strict=True):
@@ -123,7 +127,15 @@ class Kernel:
                 values.append(ctypes.c_float(arg).value)
             else:
                 values.append(arg)
-        return self._parameters(dtype).pack(*values)
+        try:
+            return self._parameters(dtype).pack(*values)
+        except struct.error as problem:
+            sizes = [
+                arg.size if kind == "array" else arg for (kind, _), arg in zip(self._kinds, args, strict=True)
+            ]
+            raise ValueError(
+                f"{self.name}: expected numbers that its parameters hold ({problem}), got {sizes}; work on fewer at a time."
+            ) from None
 
     def identity(self, dtype: np.dtype) -> str | None:
         """Names this variant among all kernels of these sources; None where it depends on more than can be named."""
