@@ -25,7 +25,7 @@ from cnnlite_kernels.cuda import tensor_conv2d, tensor_grad_weights, tensor_matm
 from cnnlite_kernels.cuda.epilogue import WIDE
 from cnnlite_kernels.cuda.geometry import Geometry
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.cuda.tensor_conv2d import add_forward, add_grad_input, add_grad_weights, phases
+from cnnlite_kernels.cuda.tensor_conv2d import add_forward, add_grad_input, add_grad_weights
 from cnnlite_kernels.cuda.tensor_grad_weights import grad_weights
 from cnnlite_kernels.cuda.tensor_intrinsics import BF16, CHUNK, TF32
 from cnnlite_kernels.cuda.tensor_tile import LARGE, TILES, Tile
@@ -197,26 +197,6 @@ def test_a_1x1_kernel_packs_only_the_pixels_it_looks_at() -> None:
     g = Geometry.of(case.window, case.n, case.h, case.w, case.cin, case.cout)
     rows, strides = tensor_conv2d._images(g)
     assert (rows.high, rows.wide, strides) == (6, 6, (1, 1))
-
-
-@pytest.mark.parametrize(("size", "before", "kernel", "stride", "dilation"), [
-    (9, 1, 3, 2, 1), (8, 0, 4, 3, 2), (7, 5, 2, 2, 2), (5, 0, 1, 4, 1), (10, 2, 5, 4, 6), (1, 0, 3, 2, 1),
-])  # fmt: skip
-def test_phases_are_every_pixel_and_every_tap_of_it(
-    size: int, before: int, kernel: int, stride: int, dilation: int
-) -> None:
-    """Against the plain rule: pixel y looks at output p through tap i where p * stride + i * dilation - before == y."""
-    seen: dict[int, set[tuple[int, int]]] = {}
-    for phase in phases(size, before, kernel, stride, dilation):
-        for number in range(phase.pixels):
-            looks = seen.setdefault(phase.start + number * stride, set())
-            for tap in range(phase.taps):
-                looks.add((number + phase.offset + tap * phase.step, phase.last - tap * phase.tap_step))
-    plain = {
-        y: {((y + before - i * dilation) // stride, i) for i in range(kernel) if (y + before - i * dilation) % stride == 0}
-        for y in range(size)
-    }  # fmt: skip
-    assert seen == plain
 
 
 @pytest.mark.parametrize(

@@ -2,63 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from cnnlite_kernels.cuda import depthwise, tensor_conv2d
 from cnnlite_kernels.cuda.conv2d_taps import Taps, add_taps
 from cnnlite_kernels.cuda.geometry import Geometry
 from cnnlite_kernels.cuda.matmul import add_matmul
+from cnnlite_kernels.cuda.phases import phases
 from cnnlite_kernels.cuda.plan import Plan
-
-
-class Phase(NamedTuple):
-    """Input rows (or columns) `first`, first + stride, ... on which the same taps of the window fall.
-
-    Attributes:
-        first: the first of them. length: how many.
-        taps: of the window; the gradient takes them from the last to the first, so that its outputs follow in order.
-        last: the last tap, apart: from a tap to the one before.
-        output: that the last tap of the first row belongs to; may be negative, which is outside.
-        step: outputs from a tap to the one before.
-
-    Input row h gets from tap i the output p with p * stride + i * dilation = h + before. So i * dilation is congruent to h + before
-    modulo the stride, the same for every stride-th row; and such taps are stride / gcd(stride, dilation) apart.
-    """
-
-    first: int
-    length: int
-    taps: int
-    last: int
-    apart: int
-    output: int
-    step: int
-
-
-def phases(size: int, kernel: int, stride: int, dilation: int, before: int) -> list[Phase]:
-    """Of one axis of `size` input pixels, with `before` pixels of padding before the first; together they are all pixels, once.
-
-    >>> [(p.first, p.length, p.taps, p.last, p.output) for p in phases(5, 3, 2, 1, 1)]
-    [(0, 3, 1, 1, 0), (1, 2, 2, 2, 0)]
-    """
-    found = []
-    for first in range(min(stride, size)):
-        rest = (first + before) % stride
-        taps = [i for i in range(kernel) if i * dilation % stride == rest]
-        apart = taps[1] - taps[0] if len(taps) > 1 else 0
-        last = taps[-1] if taps else 0
-        output = (first + before - last * dilation) // stride
-        found.append(
-            Phase(
-                first,
-                -(-(size - first) // stride),
-                len(taps),
-                last,
-                apart,
-                output,
-                apart * dilation // stride,
-            )
-        )
-    return found
 
 
 def add_grad_input(plan: Plan, g: Geometry, grad_y: Any, w: Any, grad_x: Any, aligned: bool = True) -> None:

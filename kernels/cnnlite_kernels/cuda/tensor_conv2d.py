@@ -6,15 +6,14 @@ Images are packed with their padding (convert.py), so that a tap's pixel is foun
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnnlite_kernels.cuda import precision as precisions
 from cnnlite_kernels.cuda.convert import Rows, add_pack_columns, add_pack_rows, chunks_of, kind_of
 from cnnlite_kernels.cuda.epilogue import WIDE
+from cnnlite_kernels.cuda.phases import Phase, phases
 from cnnlite_kernels.cuda.plan import Plan
 from cnnlite_kernels.cuda.reduce import add_reduce
 from cnnlite_kernels.cuda.tensor_grad_weights import grad_weights
@@ -81,49 +80,9 @@ def add_forward(
     )  # fmt: skip
 
 
-class Phase(NamedTuple):
-    """Along one axis, the input's pixels that strides bring to the same taps: start + u * stride for u < pixels.
-
-    Pixel u gets its gradient from the outputs u + offset + a * step, a = 0 .. taps - 1, through the taps last - a * tap_step.
-    Outputs below 0, or behind the last, are no outputs: grad_y is packed with zeros there.
-    """
-
-    start: int
-    pixels: int
-    taps: int
-    last: int
-    tap_step: int
-    offset: int
-    step: int
-
-
-def phases(size: int, before: int, kernel: int, stride: int, dilation: int) -> Iterator[Phase]:
-    """The phases of an axis of `size` pixels, padded by `before`.
-
-    Output p looks through tap i at pixel p * stride + i * dilation - before. So pixel y looks at the outputs
-    (y + before - i * dilation) / stride of those taps for which that is whole; some are no outputs, and their gradient is 0.
-
-    >>> [phase.taps for phase in phases(8, 0, 3, 2, 1)]
-    [2, 1]
-    """
-    apart = math.gcd(stride, dilation)
-    for r in range(stride):
-        skipped = max(0, -(-(before - r) // stride))
-        start = stride * skipped + r - before
-        if start >= size:
-            continue
-        pixels = (size - 1 - start) // stride + 1
-        tap_step = stride // apart
-        having = [i for i in range(kernel) if i * dilation % stride == r]
-        last = having[-1] if having else 0
-        offset = skipped - (last * dilation - r) // stride
-        yield Phase(start, pixels, len(having), last, tap_step, offset, tap_step * dilation // stride)
-
-
 def _outputs(g: Geometry) -> tuple[Rows, list[Phase], list[Phase]]:
     """How grad_y is packed for the input's gradient, and the phases of the input's rows and columns."""
-    down = list(phases(g.h, g.top, g.kh, g.sh, g.dh))
-    across = list(phases(g.w, g.left, g.kw, g.sw, g.dw))
+    down, across = phases(g.h, g.kh, g.sh, g.dh, g.top), phases(g.w, g.kw, g.sw, g.dw, g.left)
     (above, high), (left, wide) = _border(down, g.oh), _border(across, g.ow)
     by = (g.oh * g.ow * g.cout, g.ow * g.cout, g.cout)
     return Rows(g.n, g.oh, g.ow, g.cout, *by, high, wide, above, left), down, across
@@ -148,16 +107,16 @@ def add_grad_input(
         taps, begin, weights = v.taps * h.taps, 0, packed[:end]
         if taps:
             # Taps from the last on, each of them cin rows of cout numbers.
-            steps = (g.cout, -v.tap_step * g.kw * tap, -h.tap_step * tap)
+            steps = (g.cout, -v.apart * g.kw * tap, -h.apart * tap)
             order = Rows(
                 g.cin, v.taps, h.taps, g.cout, *steps, v.taps, h.taps, begin=(v.last * g.kw + h.last) * tap
             )
             weights = packed[end : end + 4 * order.chunks(precision)]
             add_pack_rows(plan, w, weights, order, precision, aligned)
-            begin = 4 * ((v.offset + rows.top) * line + (h.offset + rows.left) * chunks)
+            begin = 4 * ((v.output + rows.top) * line + (h.output + rows.left) * chunks)
         pixels = Pixels(
-            h.pixels,
-            v.pixels,
+            h.length,
+            v.length,
             chunks,
             line,
             rows.high * line,
@@ -166,9 +125,9 @@ def add_grad_input(
             h.step * chunks,
             v.step * line,
         )
-        grads = grad_x[(v.start * g.w + h.start) * g.cin :]
+        grads = grad_x[(v.first * g.w + h.first) * g.cin :]
         add_product(
-            plan, precision, packed[begin:end], weights, grads, g.n * v.pixels * h.pixels, g.cin,
+            plan, precision, packed[begin:end], weights, grads, g.n * v.length * h.length, g.cin,
             taps * chunks, pixels, (g.sw * g.cin, g.sh * g.w * g.cin, g.h * g.w * g.cin), aligned=aligned,
         )  # fmt: skip
 
@@ -176,9 +135,9 @@ def add_grad_input(
 def _border(axis: list[Phase], size: int) -> tuple[int, int]:
     """(zeros before, size with the zeros on both sides) of an axis of grad_y, so that no pixel looks beyond it."""
     with_taps = [phase for phase in axis if phase.taps]
-    before = max(0, *(-phase.offset for phase in with_taps), 0)
+    before = max(0, *(-phase.output for phase in with_taps), 0)
     last = max(
-        (phase.offset + phase.pixels - 1 + (phase.taps - 1) * phase.step for phase in with_taps), default=0
+        (phase.output + phase.length - 1 + (phase.taps - 1) * phase.step for phase in with_taps), default=0
     )
     return before, before + max(size, last + 1)
 
