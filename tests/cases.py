@@ -258,6 +258,22 @@ ODD: tuple[ConvCase, ...] = (
     ConvCase("batch_0", 0, 6, 6, 3, 10, (3, 3)),
 )
 
+# What the networks above lack, in the sizes of networks that have it, on one image.
+LARGE_CONVS: tuple[ConvCase, ...] = (
+    # MobileNet's first, a strided and a late depthwise layer.
+    ConvCase("depthwise_112", 1, 112, 112, 32, 32, (3, 3), padding="same", groups=32),
+    ConvCase("depthwise_112_stride2", 1, 112, 112, 64, 64, (3, 3), (2, 2), "same", groups=64),
+    ConvCase("depthwise_14", 1, 14, 14, 512, 512, (3, 3), padding="same", groups=512),
+    # The 1 x 1 that follows each of them.
+    ConvCase("pointwise_112", 1, 112, 112, 32, 64, (1, 1)),
+    ConvCase("pointwise_14", 1, 14, 14, 512, 512, (1, 1)),
+    # DeepLab's: dilated instead of strided.
+    ConvCase("dilated2_28", 1, 28, 28, 256, 256, (3, 3), padding="same", dilation=(2, 2)),
+    ConvCase("dilated4_28", 1, 28, 28, 512, 512, (3, 3), padding="same", dilation=(4, 4)),
+    # ResNeXt's.
+    ConvCase("groups32_28", 1, 28, 28, 256, 256, (3, 3), padding="same", groups=32),
+)
+
 ODD_POOLS: tuple[PoolCase, ...] = (
     PoolCase("one_pixel", 1, 1, 1, 1, (1, 1)),
     PoolCase("pool_2", 2, 6, 8, 33, (2, 2)),
@@ -272,6 +288,13 @@ ODD_POOLS: tuple[PoolCase, ...] = (
     PoolCase("resnet_stem", 1, 9, 8, 5, (3, 3), (2, 2), ((1, 1), (1, 1))),
     PoolCase("uneven_pads", 1, 6, 5, 3, (3, 4), (2, 1), ((2, 0), (1, 3))),
     PoolCase("batch_0", 0, 4, 4, 3, (2, 2)),
+)
+
+# ResNet-50's only one, with overlapping windows, and VGG-16's first and last.
+LARGE_POOLS: tuple[PoolCase, ...] = (
+    PoolCase("resnet50_pool1", 1, 112, 112, 64, (3, 3), (2, 2), ((1, 1), (1, 1))),
+    PoolCase("vgg16_pool1", 1, 224, 224, 64, (2, 2)),
+    PoolCase("vgg16_pool5", 1, 14, 14, 512, (2, 2)),
 )
 
 SQUARE: tuple[MatmulCase, ...] = tuple(

@@ -13,7 +13,18 @@ from cnnlite_kernels import reference
 
 
 @pytest.mark.parametrize(
-    "name", ["DOCUMENTED", "RESNET50", "VGG16", "ODD", "ODD_POOLS", "SQUARE", "ODD_MATMULS"]
+    "name",
+    [
+        "DOCUMENTED",
+        "RESNET50",
+        "VGG16",
+        "LARGE_CONVS",
+        "LARGE_POOLS",
+        "ODD",
+        "ODD_POOLS",
+        "SQUARE",
+        "ODD_MATMULS",
+    ],
 )
 def test_names_are_unique(name: str) -> None:
     names = [str(case) for case in getattr(cases, name)]
