@@ -1,0 +1,1 @@
+"""The pages and pictures that bench/report.py makes of saved runs."""

@@ -1,0 +1,115 @@
+"""RESULTS.md of saved runs: the machine, tables, and pictures where matplotlib is installed."""
+
+from __future__ import annotations
+
+from math import exp, log
+from pathlib import Path
+
+from growth import plots as growth_plots
+from growth import tables as growth_tables
+from peers import table
+from roofline import rows
+from roofline.rows import BEHIND, Row, Run
+
+from pages import plots
+from pages.saved import Peers, Saved, Scaling
+
+HEAD = """# Results
+
+Written by `python bench/report.py`. Each part says what it ran on, and any row can be measured again with the command above its table.
+Rows that lose are in the tables."""
+PEERS_TEXT = """## Beside other libraries
+
+`python bench/compare_peers.py`: all in turns in one run on the same threads, answers compared before anything is timed; medians, ± half
+the range. ratio: how many times as good as the best of the others, or the figure itself where there is nothing to compare with; a
+verdict compares it with the bar that the project has set itself."""
+KERNELS_TEXT = """## Kernels and what the machine can do
+
+`pytest bench`, one row with `pytest bench -k "test_conv2d and vgg16_conv3_1"`. Answers are checked against the reference first. A
+kernel takes at least the time that its multiply-adds take at the machine's peak, and at least the time that its operands and its result
+take once through memory of their size; of the limit: that time over the measured one. Medians; ± half the quartiles' range."""
+SCALING_TEXT = """## Scaling
+
+`python bench/scaling.py`. Ideal: n threads n times as quick as one; over sizes, the best rate that any of them reaches."""
+
+
+def write(saved: Saved, out: Path, pictures: bool = True) -> Path:
+    """Writes out/RESULTS.md and out/plots/*.png; returns the page."""
+    folder = out / "plots"
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = [HEAD]
+    if saved.peers:
+        sections += peers_section(saved.peers, folder if pictures else None)
+    if saved.kernels:
+        sections += kernels_section(saved.kernels, folder if pictures else None)
+    if saved.scaling:
+        sections += scaling_section(saved.scaling, folder if pictures else None)
+    missing = [name for name in ("peers", "kernels", "scaling") if getattr(saved, name) is None]
+    if missing:
+        sections.append(f"Not measured in this run: {', '.join(missing)}.")
+    page = out / "RESULTS.md"
+    page.write_text("\n\n".join(text for text in sections if text) + "\n", encoding="utf-8")
+    return page
+
+
+def headline(peers: Peers, picture: str = "") -> str:
+    """What README shows."""
+    return "\n\n".join(filter(None, [table.figures(peers.results), picture]))
+
+
+def shown(title: str, path: Path | None, folder: str = "plots") -> str:
+    """A picture on a page, nothing where there is none."""
+    return f"![{title}]({folder}/{path.name})" if path else ""
+
+
+def peers_section(peers: Peers, folder: Path | None) -> list[str]:
+    bars = plots.libraries(peers.results, folder / "peers.png") if folder else None
+    about = table.facts({**peers.machine, **peers.versions})
+    sections = [PEERS_TEXT, about, shown("Libraries as bars", bars), table.figures(peers.results)]
+    if peers.layers:
+        drawn = plots.layers(peers.layers, folder / "layers.png") if folder else None
+        sections += [
+            "### Convolution layers",
+            shown("Layers beside PyTorch", drawn),
+            table.layers(peers.layers),
+        ]
+    return sections
+
+
+def kernels_section(run: Run, folder: Path | None) -> list[str]:
+    sections = [KERNELS_TEXT, table.facts(run.machine), rows.limits_table(run.limits)]
+    for threads in sorted({row.threads for row in run.rows}):
+        drawn = plots.roofline(run, threads, folder / f"roofline_{threads}.png") if folder else None
+        sections.append(shown(f"Roofline, threads: {threads}", drawn))
+    late = rows.behind(run.rows)
+    sections += [
+        "### By op",
+        summary(run.rows),
+        f"### Every row\n\n{len(late)} of {len(run.rows)} are under {BEHIND:.0%} of their limit.",
+        rows.table(run.rows),
+    ]
+    return sections
+
+
+def summary(found: tuple[Row, ...]) -> str:
+    """A line an op and number of threads: geometric mean, least and best share of the limit."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in found:
+        groups.setdefault((row.op, row.threads), []).append(row)
+    lines = []
+    for (op, threads), each in groups.items():
+        worst, best = min(each, key=lambda row: row.share), max(each, key=lambda row: row.share)
+        middle = exp(sum(log(row.share) for row in each) / len(each))
+        lines.append(
+            [op, str(threads), str(len(each)), f"{middle:.0%}", f"{worst.share:.0%} ({worst.case})", f"{best.share:.0%} ({best.case})"]
+        )  # fmt: skip
+    return table.markdown(["op", "threads", "shapes", "of the limit, mean", "least", "best"], lines)
+
+
+def scaling_section(found: Scaling, folder: Path | None) -> list[str]:
+    sections = [SCALING_TEXT, table.facts(found.machine)]
+    for axis, series in growth_tables.by_axis(found.series).items():
+        drawn = growth_plots.draw(series, folder / f"scaling_{axis}.png") if folder else None
+        title = f"Over {growth_plots.LABELS.get(axis, axis)}"
+        sections += [f"### {title}", shown(title, drawn), growth_tables.table(series)]
+    return sections
