@@ -83,7 +83,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--readme",
         action="store_true",
-        help="write the tables between the marks in README.md and to bench/RESULTS.md",
+        help="write the table between the marks in README.md; report.py writes bench/RESULTS.md",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured value to this file")
     return parser.parse_args()
@@ -122,12 +122,7 @@ def main() -> None:
     if layers:
         print("\n" + table.layers(layers))
     if asked.readme:
-        about = table.facts({**machine, **versions})
         table.write_into(ROOT / "README.md", table.figures(results))
-        whole = "\n\n".join(
-            [table.RESULTS_HEAD, about, table.figures(results), table.layers(layers) if layers else ""]
-        )
-        (ROOT / "bench" / "RESULTS.md").write_text(whole.rstrip() + "\n", encoding="utf-8")
     if asked.json:
         report = {"machine": machine, "versions": versions, "rows": [vars(result) for result in results]}
         asked.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

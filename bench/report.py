@@ -101,6 +101,14 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
             file.write_text(rows.without_rounds(file.read_text(encoding="utf-8")), encoding="utf-8")
 
 
+def readme_picture(out: Path) -> str:
+    """README's link to the bars, where they are inside the project; nothing where they are not."""
+    bars = (out / "plots" / "peers.png").resolve()
+    if not bars.exists() or not bars.is_relative_to(ROOT):
+        return ""
+    return page.shown("cnnlite and other libraries", bars, bars.parent.relative_to(ROOT).as_posix())
+
+
 def main() -> int:
     """Measure or read, then write."""
     asked = arguments()
@@ -119,9 +127,7 @@ def main() -> int:
                 )
             print(page.write(found, asked.out, pictures=not asked.no_plots))
             if asked.readme and found.peers:
-                bars = None if asked.no_plots else asked.out / "plots" / "peers.png"
-                picture = page.shown("cnnlite and other libraries", bars, "bench/plots")
-                table.write_into(ROOT / "README.md", page.headline(found.peers, picture))
+                table.write_into(ROOT / "README.md", page.headline(found.peers, readme_picture(asked.out)))
     except (RuntimeError, ValueError) as problem:
         print(problem, file=sys.stderr)
         return 2

@@ -163,6 +163,20 @@ def test_the_program_from_saved_files(folder: Path, tmp_path: Path, monkeypatch:
     assert readme.endswith("after\n")
 
 
+def test_readme_shows_the_bars_of_the_project_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "ROOT", tmp_path / "project")
+    for out in ("project/bench", "elsewhere"):
+        plots = tmp_path / out / "plots"
+        plots.mkdir(parents=True)
+        (plots / "peers.png").touch()
+    assert (
+        report.readme_picture(tmp_path / "project" / "bench")
+        == "![cnnlite and other libraries](bench/plots/peers.png)"
+    )
+    assert report.readme_picture(tmp_path / "elsewhere") == ""
+    assert report.readme_picture(tmp_path) == ""
+
+
 def test_readme_needs_the_peers(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

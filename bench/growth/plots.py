@@ -46,7 +46,7 @@ def draw(found: Sequence[Series], path: Path) -> Path:
         place.minorticks_off()
         place.grid(True, alpha=0.3)
     right.set(ylabel="seconds a call", yscale="log", title="Cost (dashed: ideal, cost in step with the work)")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     return save(figure, path)
 
 

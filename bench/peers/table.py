@@ -13,10 +13,6 @@ from peers.layer_rows import LayerResult, peak_rate
 from peers.rows import Result
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-RESULTS_HEAD = """# Results
-
-Written by `python bench/compare_peers.py --readme`. ratio: how many times as good as the best of the others, or the figure itself where
-there is nothing to compare with; a verdict compares it with the bar that the project has set itself."""
 
 
 def write_into(page: Path, text: str) -> None:
