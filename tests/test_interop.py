@@ -20,6 +20,7 @@ import cnnlite_kernels as kernels
 from cnnlite_kernels import DeviceArray, checks
 from cnnlite_kernels.cuda import dlpack
 from cnnlite_kernels.cuda.array import on_gpu
+from cnnlite_kernels.cuda.driver import missing
 
 X = np.arange(24, dtype=np.float32).reshape(1, 4, 3, 2) - 10
 
@@ -543,3 +544,12 @@ def test_tensors_on_the_cpu_that_are_not_given_away_are_refused() -> None:
         match=r"^relu: expected x as an array of numbers, got Refusing \(call detach\(\) first\)\.$",
     ):
         kernels.relu(Refusing())
+
+
+@pytest.mark.skipif(missing() is None, reason="there is a GPU here")
+def test_an_array_that_says_it_is_on_a_gpu_needs_one() -> None:
+    told = {"shape": (3,), "typestr": "<f4", "data": (4096, False), "version": 3}
+    with pytest.raises(
+        RuntimeError, match=r"relu: expected a GPU for .*, but (no NVIDIA driver|numba-cuda|the NVIDIA)"
+    ):
+        kernels.relu(SimpleNamespace(__cuda_array_interface__=told))

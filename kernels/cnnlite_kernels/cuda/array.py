@@ -279,7 +279,11 @@ def of_view(op: str, name: str, device: Any, view: Any, dtype: np.dtype, produce
 
 
 def _number(value: Any, interface: dict[str, Any] | None) -> int:
-    """Which GPU an array is on."""
+    """Which GPU an array is on.
+
+    Raises:
+        GpuError: there is none.
+    """
     ask = getattr(value, "__dlpack_device__", None)
     if ask is not None:
         kind, number = ask()
@@ -290,8 +294,12 @@ def _number(value: Any, interface: dict[str, Any] | None) -> int:
         return 0
     from cuda.bindings import driver
 
-    from cnnlite_kernels.cuda.driver import call
+    from cnnlite_kernels.cuda.driver import call, gpu_names
 
-    call(driver.cuInit, 0)
+    try:
+        call(driver.cuInit, 0)
+    except RuntimeError:
+        gpu_names()  # says which piece is missing
+        raise
     attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     return int(call(driver.cuPointerGetAttribute, attribute, address))
