@@ -52,7 +52,9 @@ def main() -> None:
         print(f"\nNo GPU, so this is the CPU's half: {missing}.")
     if asked.csv:
         report.write_csv(rows, asked.csv)
-    if asked.png and not report.plot(rows, asked.png, f"{about['processor']} and {about['GPU']}"):
+    if asked.png and not report.plot(
+        rows, asked.png, f"{about['processor']} and {timed.description if timed else 'no GPU'}"
+    ):
         print('No picture: matplotlib is not installed; pip install "cnnlite[bench]".', file=sys.stderr)
 
 

@@ -127,6 +127,8 @@ def plot(rows: Sequence[Row], path: Path, title: str) -> bool:
 
 
 def _draw(place: Any, name: str, rows: Sequence[Row]) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
     sizes = [row.size for row in rows]
     for label, marker, values in (
         ("CPU", "o", [row.cpu for row in rows]),
@@ -135,6 +137,15 @@ def _draw(place: Any, name: str, rows: Sequence[Row]) -> None:
     ):
         if all(value is not None for value in values):
             place.plot(sizes, values, marker=marker, label=label)
-    place.set(xscale="log", yscale="log", title=name, xlabel=rows[0].axis, ylabel="seconds")
+    place.set(xscale="log", yscale="log", title=name, xlabel=rows[0].axis, ylabel="time of a call")
+    place.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    place.xaxis.set_minor_locator(NullLocator())
+    low, high = place.get_ylim()
+    few = high < 100 * low  # powers of ten alone would be too few marks
+    place.yaxis.set_major_formatter(FuncFormatter(lambda value, _: time_of(value)))
+    place.yaxis.set_minor_formatter(
+        FuncFormatter(lambda value, _: time_of(value)) if few else NullFormatter()
+    )
+    place.tick_params(which="both", labelsize=7)
     place.title.set_fontsize(9)
     place.grid(True, which="major", alpha=0.3)
