@@ -22,6 +22,8 @@ from devices import gpu, networks, report, sweeps
 from devices.measure import Effort, Row, measure
 from peers import table
 
+from cnnlite.devices import processor_name
+
 
 def arguments() -> argparse.Namespace:
     """What was asked for."""
@@ -40,7 +42,7 @@ def main() -> None:
     asked = arguments()
     effort = Effort(0.02, 3) if asked.quick else Effort(0.2, 5)
     timed, missing = gpu.find(asked.device)
-    about = {"processor": table.processor(), "GPU": timed.description if timed else f"none: {missing}"}
+    about = {"processor": processor_name(), "GPU": timed.description if timed else f"none: {missing}"}
     print(table.facts(about), flush=True)
     rows: list[Row] = []
     for sweep in [*sweeps.all_sweeps(asked.quick), *networks.all_sweeps(asked.quick)]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 import numpy as np
+from peers.protocol import Measurement, time_for
 
 from devices.sweeps import Point
 
@@ -50,19 +50,9 @@ class Row:
 
 
 def by_clock(call: Callable[[], Any], effort: Effort) -> float:
-    """Seconds of a call: the median over rounds, each long enough for the clock, after one that is not counted."""
+    """Seconds of a call: the median over rounds, after a call that is not counted."""
     call()
-    begun = time.perf_counter()
-    call()
-    once = max(time.perf_counter() - begun, 1e-9)
-    repeats = max(1, int(effort.seconds / once))
-    found = []
-    for _ in range(effort.rounds):
-        begun = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        found.append((time.perf_counter() - begun) / repeats)
-    return median(found)
+    return median(time_for(Measurement(call, 1), effort.seconds) for _ in range(effort.rounds))
 
 
 def same(ours: Any, theirs: Any, name: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import networks
 import numpy as np
 
-from cnnlite import layers, models
+from cnnlite import models
 from cnnlite.engine.network import engine_for
 from devices.sweeps import Point, Sweep
 
@@ -17,20 +18,7 @@ WEIGHTS = 4 * 93_322  # bytes
 
 def documented(device: str) -> models.Sequential:
     """The network on a device, with the same weights every time."""
-    model = models.Sequential(
-        [
-            layers.Input(INPUT),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(64, activation="relu"),
-            layers.Dense(CLASSES, activation="softmax"),
-        ],
-        device=device,
-    )
+    model = networks.documented(device=device)
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     model.build()
     rng = np.random.default_rng(7)

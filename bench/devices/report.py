@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pages.drawing import pyplot, save
 from peers.table import markdown
 
 from devices.measure import Row
@@ -103,26 +104,22 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 def plot(rows: Sequence[Row], path: Path, title: str) -> bool:
     """A small picture for each sweep, time over size; False where matplotlib is not installed."""
     try:
-        import matplotlib
-    except ImportError:
+        found = pyplot()
+    except RuntimeError:
         return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     sweeps = by_sweep(rows)
     columns = 3
     lines = -(-len(sweeps) // columns)
-    figure, axes = pyplot.subplots(
+    figure, axes = found.subplots(
         lines, columns, figsize=(4.6 * columns, 3.2 * lines), squeeze=False, layout="constrained"
     )
-    for place, (name, found) in zip(axes.flat, sweeps.items(), strict=False):
-        _draw(place, name, found)
+    for place, (name, points) in zip(axes.flat, sweeps.items(), strict=False):
+        _draw(place, name, points)
     for place in list(axes.flat)[len(sweeps) :]:
         place.set_visible(False)
     axes.flat[0].legend(fontsize=8)
     figure.suptitle(title)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    save(figure, path)
     return True
 
 

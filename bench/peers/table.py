@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cnnlite.devices import processor_name
 from peers.driver import PEERS, Setup, Worker, WorkerError
 from peers.layer_rows import LayerResult, peak_rate
 from peers.rows import Result
@@ -28,17 +29,6 @@ def write_into(page: Path, text: str) -> None:
     page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def versions(setup: Setup) -> dict[str, str]:
     """Versions by peer, or why it is absent."""
     found = {}
@@ -55,7 +45,7 @@ def machine(setup: Setup) -> dict[str, str]:
     """What the figures were measured on."""
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return {
-        "processor": processor(),
+        "processor": processor_name(),
         "cpus": f"{len(usable) or os.cpu_count()}; workers of n threads are pinned to the last n",
         "system": f"{platform.system()} {platform.release()}, Python {sys.version.split()[0]}",
         "load": f"{os.getloadavg()[0]:.2f} over the last minute, before the start"

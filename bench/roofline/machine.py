@@ -7,9 +7,8 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from peers.table import processor
-
 import cnnlite
+from cnnlite.devices import processor_name
 
 PACKAGES = ("numba", "llvmlite", "numpy")
 
@@ -17,7 +16,7 @@ PACKAGES = ("numba", "llvmlite", "numpy")
 def facts() -> dict[str, str]:
     """Processor, system and versions."""
     return {
-        "processor": f"{processor()}, {cnnlite.get_num_threads()} threads",
+        "processor": f"{processor_name()}, {cnnlite.get_num_threads()} threads",
         "system": f"{platform.system()} {platform.release()}, Python {sys.version.split()[0]}",
         "load": f"{os.getloadavg()[0]:.2f} over the last minute" if hasattr(os, "getloadavg") else "",
         "versions": ", ".join([f"cnnlite {cnnlite.__version__}", *map(_version, PACKAGES)]),
