@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from numba import cuda, float32, uint32, uint64
 
+from cnnlite_kernels.cuda.grid import THREADS
 from cnnlite_kernels.cuda.intrinsics import load4
 from cnnlite_kernels.cuda.kernel import U32, U64, Floats, Kernel
 from cnnlite_kernels.cuda.plan import Plan
@@ -21,7 +22,6 @@ from cnnlite_kernels.cuda.tensor_intrinsics import BF16, TF32, bf16_pair, store_
 from cnnlite_kernels.cuda.tensor_tile import Words
 
 u = uint32
-THREADS = 256
 ACROSS = 16  # columns of a block of pack_columns, and chunks
 WRAP = 2**64 - 1
 

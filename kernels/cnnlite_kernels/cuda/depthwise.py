@@ -12,13 +12,13 @@ from numba import cuda, float32, uint32, uint64
 
 from cnnlite_kernels.cuda.epilogue import ACTIVATIONS, BIAS, WIDE, write4
 from cnnlite_kernels.cuda.geometry import Geometry
+from cnnlite_kernels.cuda.grid import THREADS
 from cnnlite_kernels.cuda.intrinsics import load4, store4
 from cnnlite_kernels.cuda.kernel import U32, U64, Floats, Kernel, kernel
 from cnnlite_kernels.cuda.plan import Plan
 from cnnlite_kernels.cuda.reduce import add_reduce
 
 u = uint32
-THREADS = 256
 CHANNELS = 32  # of a block of grad_weights: a warp reads 128 contiguous bytes
 LINES = THREADS // CHANNELS
 BLOCKS = 4  # of grad_weights for each multiprocessor

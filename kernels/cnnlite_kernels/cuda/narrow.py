@@ -10,6 +10,7 @@ from typing import Any
 
 from numba import cuda, float32, int32, int64, uint32, uint64
 
+from cnnlite_kernels.cuda.conv2d_taps import OUTSIDE
 from cnnlite_kernels.cuda.epilogue import ACTIVATIONS, BIAS, WIDE, write4
 from cnnlite_kernels.cuda.gather import address_of, fetch1, fetch4, fetch4_below
 from cnnlite_kernels.cuda.geometry import Geometry
@@ -20,7 +21,6 @@ from cnnlite_kernels.cuda.tile import DEPTH, Tile
 
 u = uint32
 TERMS = 512  # the most taps times channels: the table has 12 bytes for each
-OUTSIDE = 0x80000000  # a row of pixels that no image has
 SLIM = Tile("slim", 64, 32, 4, 4, 6)
 SMALL = Tile("small", 64, 64, 8, 4, 4)
 TALL = Tile("tall", 128, 64, 8, 4, 2)

@@ -7,10 +7,9 @@ from typing import Any
 from numba import cuda, uint32, uint64
 
 from cnnlite_kernels.cuda.epilogue import ACCUMULATE, ACTIVATIONS, BIAS, activate
+from cnnlite_kernels.cuda.grid import THREADS
 from cnnlite_kernels.cuda.kernel import F32, U32, U64, Floats, kernel
 from cnnlite_kernels.cuda.plan import Plan
-
-THREADS = 256
 
 
 @kernel(threads=THREADS)

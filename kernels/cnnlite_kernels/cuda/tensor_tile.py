@@ -21,11 +21,11 @@ from typing import Annotated, Any, NamedTuple
 
 from numba import cuda, types, uint32
 
+from cnnlite_kernels.cuda.grid import WARP
 from cnnlite_kernels.cuda.tensor_intrinsics import CHUNK, ROW
 
 u = uint32
 Words = Annotated[Any, "array", types.uint32]  # packed operands
-WARP = 32
 QUARTERS = ROW // CHUNK  # chunks of a step
 SUMS_PITCH = 160  # bytes: 32 results and 8 to spare, so that the lanes of half a warp store pairs to 32 banks
 SUMS_ROWS = 32  # of results that a warp has in shared memory at a time

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numba import cuda, uint32, uint64
 
+from cnnlite_kernels.cuda.grid import THREADS
 from cnnlite_kernels.cuda.kernel import U32, U64, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 
-THREADS = 256
 AXES = 4  # of the kernel; what has more is copied piece by piece
 MOST = 1 << 31  # elements of a launch, so that their numbers fit 32 bits
 FLOAT = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
