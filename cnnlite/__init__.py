@@ -18,7 +18,7 @@ from cnnlite import (
     regularizers,
 )
 from cnnlite.seeds import set_random_seed
-from cnnlite_kernels.cuda.precision import get_matmul_precision, set_matmul_precision
+from cnnlite_kernels.precision import get_matmul_precision, set_matmul_precision
 
 __version__ = "0.1.0"
 __all__ = [

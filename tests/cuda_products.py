@@ -31,7 +31,7 @@ WIDE, SCALAR = (
     ConvCase("wide", 2, 5, 6, 16, 8, (3, 2), (2, 1), "same"),
     ConvCase("scalar", 2, 5, 6, 9, 5, (3, 2), (1, 2), "same"),
 )
-PRECISIONS = ("tf32", "bf16")
+PRECISIONS = ("tf32", "bfloat16")
 
 
 def _matmul(plan: Plan, one: tile.Tile, transpose_a: bool, transpose_b: bool, wide: bool) -> Checks:

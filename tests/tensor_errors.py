@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # The largest relative error of rounding to nearest: half of the last of 8 and of 11 bits.
-UNIT = {"bf16": 2.0**-8, "tf32": 2.0**-11}
+UNIT = {"bfloat16": 2.0**-8, "tf32": 2.0**-11}
 
 
 def bound(magnitude: np.ndarray, terms: int, precision: str) -> np.ndarray:

@@ -89,7 +89,7 @@ def test_the_large_tile_asks_for_whole_sectors_without_conflicts(emit: Callable[
     assert large.conflicts[0] == 0
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_tensor_cores_are_fed_without_conflicts(precision: str) -> None:
     costs = costs_by_name(partial(traffic.emit_forward, WIDE), precision)
     (fed,) = (cost for name, cost in costs.items() if name.startswith("product"))

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from interpreted import Interpreted
 
-from cnnlite_kernels.cuda import conv2d, conv2d_grad_weights, conv2d_taps, depthwise, narrow, precision
+from cnnlite_kernels import precision
+from cnnlite_kernels.cuda import conv2d, conv2d_grad_weights, conv2d_taps, depthwise, narrow
 from cnnlite_kernels.cuda.geometry import Geometry
 from cnnlite_kernels.cuda.kernel import Kernel, Launch
 from cnnlite_kernels.cuda.phases import phases

@@ -23,8 +23,8 @@ from cnnlite_kernels.cuda.epilogue import NONE, WIDE
 from cnnlite_kernels.cuda.kernel import Kernel
 from cnnlite_kernels.cuda.matmul import GUARDED, add_matmul, matmul
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.cuda.precision import set_matmul_precision
 from cnnlite_kernels.cuda.tile import DEPTH, FEW_COLUMNS, FEW_ROWS, LARGE, TILES, Staging, Tile
+from cnnlite_kernels.precision import set_matmul_precision
 from tools.ptx.counters import Counters, total
 from tools.ptx.errors import PtxError
 from tools.ptx.machine import Machine
@@ -281,7 +281,7 @@ def test_tensor_cores_are_taken_where_the_precision_allows() -> None:
     a, b, *_ = operands(case)
     plain, rounded = Plan(Interpreted()), Plan(Interpreted())
     add_matmul(plain, a.reshape(-1), b.reshape(-1), a.reshape(-1), 64, 64, 64)
-    set_matmul_precision("bf16")
+    set_matmul_precision("bfloat16")
     try:
         add_matmul(rounded, a.reshape(-1), b.reshape(-1), a.reshape(-1), 64, 64, 64)
     finally:

@@ -9,7 +9,8 @@ import pytest
 from on_device import assert_close, device  # noqa: F401
 
 from cnnlite import layers, models
-from cnnlite_kernels.cuda import gradients, precision
+from cnnlite_kernels import precision
+from cnnlite_kernels.cuda import gradients
 from cnnlite_kernels.cuda.memory import Vector
 
 
@@ -27,7 +28,7 @@ def test_a_backward_pass_rounds_as_is_set_when_it_is_called() -> None:
     x, grad_y = rng.standard_normal((2, 64, 64)).astype(np.float32)
     expected = grad_y @ model.get_weights()[0].T
     model.forward(x)
-    precision.set_matmul_precision("bf16")
+    precision.set_matmul_precision("bfloat16")
     assert np.abs(model.backward(grad_y) - expected).max() > 1e-3
     precision.set_matmul_precision("float32")
     model.forward(x)

@@ -12,7 +12,7 @@ from on_device import Counted, assert_close, device  # noqa: F401
 import cnnlite
 from cnnlite import layers, models
 from cnnlite.models import inference
-from cnnlite_kernels.cuda import precision
+from cnnlite_kernels import precision
 
 pytestmark = pytest.mark.usefixtures("seeded", "device")
 
@@ -195,7 +195,7 @@ def test_precision_counts_from_the_next_call(monkeypatch: pytest.MonkeyPatch) ->
     model = models.Sequential([layers.Input((64,)), layers.Dense(64)], device="cuda")
     x = networks.samples(model, 64)
     exact = model.predict(x)
-    precision.set_matmul_precision("bf16")
+    precision.set_matmul_precision("bfloat16")
     rounded = model.predict(x)
     assert 1e-4 < np.abs(rounded - exact).max() < 2**-7 * np.abs(exact).max() * 4
     precision.set_matmul_precision("float32")

@@ -41,7 +41,7 @@ def test_pixels_between_strides_are_not_work() -> None:
 
 def test_a_bound_is_the_larger_time() -> None:
     assert Work(67_000_000_000_000, 0).seconds("float32") == 1.0
-    assert Work(0, 3_350_000_000_000).seconds("bf16") == 1.0
+    assert Work(0, 3_350_000_000_000).seconds("bfloat16") == 1.0
     assert Work(1, 4_000_000).by_memory("tf32")
     assert not Work(10**12, 4).by_memory("tf32")
 
@@ -52,8 +52,8 @@ def test_a_launch_waits_for_the_fullest_multiprocessor() -> None:
     assert launch_seconds(1, fma, 0, 0, "float32", 1.0) == pytest.approx(one)
     assert launch_seconds(MULTIPROCESSORS, fma, 0, 0, "float32", 1.0) == pytest.approx(one)
     assert launch_seconds(MULTIPROCESSORS + 1, fma, 0, 0, "float32", 0.5) == pytest.approx(2 * one / 0.5)
-    assert launch_seconds(1, 0, fma, 0, "bf16", 1.0) == pytest.approx(
-        one * PEAK_FLOPS["float32"] / PEAK_FLOPS["bf16"]
+    assert launch_seconds(1, 0, fma, 0, "bfloat16", 1.0) == pytest.approx(
+        one * PEAK_FLOPS["float32"] / PEAK_FLOPS["bfloat16"]
     )
     assert launch_seconds(1, fma, 0, 10**9, "float32", 1.0) == 10**9 / BYTES_PER_SECOND
 
@@ -61,7 +61,7 @@ def test_a_launch_waits_for_the_fullest_multiprocessor() -> None:
 @pytest.mark.parametrize("case", [*DOCUMENTED, *RESNET50], ids=str)
 def test_tensor_cores_never_raise_a_bound(case: ConvCase | PoolCase | MatmulCase) -> None:
     work = work_of(case)
-    assert work.seconds("float32") >= work.seconds("tf32") >= work.seconds("bf16") > 0
+    assert work.seconds("float32") >= work.seconds("tf32") >= work.seconds("bfloat16") > 0
 
 
 def test_what_the_first_tile_needs() -> None:

@@ -19,8 +19,8 @@ pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda")
 from interpreted import Interpreted
 from numba import cuda, uint32
 
+from cnnlite_kernels import precision as precisions
 from cnnlite_kernels import reference
-from cnnlite_kernels.cuda import precision as precisions
 from cnnlite_kernels.cuda import tensor_conv2d, tensor_grad_weights, tensor_matmul
 from cnnlite_kernels.cuda.epilogue import WIDE
 from cnnlite_kernels.cuda.geometry import Geometry
@@ -33,7 +33,7 @@ from tools.ptx.counters import total
 from tools.ptx.machine import Machine
 from tools.ptx.memory import Sparse
 
-PRECISIONS = ("tf32", "bf16")
+PRECISIONS = ("tf32", "bfloat16")
 ONE_GROUP = [case for case in cases.ODD if case.groups == 1]
 LAYERS = (
     *(case.with_batch(2) for case in cases.DOCUMENTED[2:5:2] if isinstance(case, ConvCase)),
@@ -182,12 +182,12 @@ def test_nan_reaches_exactly_what_it_should(precision: str) -> None:
 def test_the_weights_gradient_repeats_to_the_bit() -> None:
     case = ConvCase("in_parts", 3, 20, 21, 16, 16, (3, 3))
     x, _, _, grad_y = operands(case, draw_normals)
-    tensor = Tensor(case, "bf16")
+    tensor = Tensor(case, "bfloat16")
     first = tensor.grad_weights(x, grad_y)
     np.testing.assert_array_equal(tensor.grad_weights(x, grad_y), first)
     plan = Plan(tensor.device)
     add_grad_weights(
-        plan, tensor.g, x.reshape(-1), grad_y.reshape(-1), first.reshape(-1).copy(), precision="bf16"
+        plan, tensor.g, x.reshape(-1), grad_y.reshape(-1), first.reshape(-1).copy(), precision="bfloat16"
     )
     assert plan.launches[-1].kernel.name == "reduce"
 
@@ -215,7 +215,7 @@ def test_tensor_cores_take_convolutions_that_fill_them(case: ConvCase, taken: bo
     g = Geometry.of(case.window, case.n, case.h, case.w, case.cin, case.cout, case.groups)
     plan = Plan(Interpreted())
     assert not tensor_conv2d.takes(plan, g)
-    precisions.set_matmul_precision("bf16")
+    precisions.set_matmul_precision("bfloat16")
     try:
         assert tensor_conv2d.takes(plan, g) is taken
         assert not tensor_conv2d.takes(Plan(Interpreted((7, 5))), g)
@@ -296,9 +296,9 @@ def test_a_transposed_fragment_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     x, _, _, grad_y = operands(case)
     expected = reference.conv2d_grad_weights(x, grad_y, case.w_shape)
     monkeypatch.setattr(tensor_conv2d, "grad_weights", grad_weights.__wrapped__)
-    np.testing.assert_array_equal(Tensor(case, "bf16").grad_weights(x, grad_y), expected)
+    np.testing.assert_array_equal(Tensor(case, "bfloat16").grad_weights(x, grad_y), expected)
     monkeypatch.setattr(tensor_grad_weights, "lane_cross_bf16", other_lanes)
-    assert not np.array_equal(Tensor(case, "bf16").grad_weights(x, grad_y), expected)
+    assert not np.array_equal(Tensor(case, "bfloat16").grad_weights(x, grad_y), expected)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

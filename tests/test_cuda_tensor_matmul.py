@@ -31,7 +31,7 @@ from tools.ptx.errors import PtxError
 from tools.ptx.machine import Machine
 from tools.ptx.memory import Sparse
 
-PRECISIONS = ("tf32", "bf16")
+PRECISIONS = ("tf32", "bfloat16")
 SIZES = {TF32: 4, BF16: 8}  # numbers of a chunk
 BLOCKS = (
     MatmulCase("one_step", 64, 64, 32),
@@ -138,7 +138,7 @@ def test_a_sum_in_parts_repeats_to_the_bit() -> None:
     a, b, *_ = operands(case, draw_normals)
     device = Interpreted()
     plan, out = Plan(device), device.empty(case.m * case.n)
-    add_matmul(plan, a.reshape(-1), b.reshape(-1), out, case.m, case.n, case.k, precision="bf16")
+    add_matmul(plan, a.reshape(-1), b.reshape(-1), out, case.m, case.n, case.k, precision="bfloat16")
     assert plan.launches[-1].kernel.name == "reduce"
     plan.run()
     first = out.copy()
@@ -234,8 +234,8 @@ def test_memory_traffic(tile: Tile, precision: int) -> None:
 def test_nothing_is_emitted_for_an_empty_result() -> None:
     plan = Plan(Interpreted())
     nothing = np.zeros(0, np.float32)
-    add_matmul(plan, nothing, nothing, nothing, 0, 5, 3, precision="bf16")
-    add_matmul(plan, nothing, nothing, nothing, 5, 0, 3, precision="bf16")
+    add_matmul(plan, nothing, nothing, nothing, 0, 5, 3, precision="bfloat16")
+    add_matmul(plan, nothing, nothing, nothing, 5, 0, 3, precision="bfloat16")
     assert not plan.launches
 
 
@@ -285,7 +285,7 @@ def _broken(
     a, b, *_ = operands(case)
     device = Interpreted(**options)
     device.multiprocessors = 1
-    return multiplied(case, a, b, "bf16", device=device), reference.matmul(a, b, **case.options), device
+    return multiplied(case, a, b, "bfloat16", device=device), reference.matmul(a, b, **case.options), device
 
 
 def test_what_is_broken_below_is_right_unbroken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from cnnlite_kernels.cuda import precision as precisions
+from cnnlite_kernels import precision as precisions
+from cnnlite_kernels.cuda import tensor_cores
 
 pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda")
 
@@ -22,7 +23,7 @@ from cnnlite_kernels.cuda.tensor_tile import LARGE, SHARED, SMALL, TALL, TILES, 
 from tools.ptx.counters import total
 from tools.ptx.memory import Sparse
 
-PRECISIONS = ("tf32", "bf16")
+PRECISIONS = ("tf32", "bfloat16")
 
 
 @pytest.fixture
@@ -40,14 +41,14 @@ def test_what_one_thread_sets_another_gets() -> None:
         thread = threading.Thread(target=lambda: seen.append(precisions.get_matmul_precision()))
         thread.start()
         thread.join()
-    assert seen == ["float32", "tf32", "bf16"]
+    assert seen == ["float32", "tf32", "bfloat16"]
 
 
 @pytest.mark.usefixtures("any_precision")
 @pytest.mark.parametrize("wrong", ["float16", "TF32", None, 32])
 def test_another_precision_is_refused_and_changes_nothing(wrong: object) -> None:
     precisions.set_matmul_precision("tf32")
-    message = r'set_matmul_precision: expected "float32", "tf32" or "bf16", got .*; pass "float32"'
+    message = r'set_matmul_precision: expected "float32", "tf32" or "bfloat16", got .*; pass "float32"'
     with pytest.raises(ValueError, match=message):
         precisions.set_matmul_precision(wrong)  # type: ignore[arg-type]
     assert precisions.get_matmul_precision() == "tf32"
@@ -55,7 +56,7 @@ def test_another_precision_is_refused_and_changes_nothing(wrong: object) -> None
 
 def test_setting_it_needs_no_numba_cuda() -> None:
     code = (
-        "import sys, cnnlite_kernels.cuda.precision as p; p.set_matmul_precision('bf16'); "
+        "import sys, cnnlite_kernels.precision as p; p.set_matmul_precision('bfloat16'); "
         "sys.exit(any(name.startswith('numba.cuda') or name == 'numba_cuda' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -68,11 +69,11 @@ def test_setting_it_needs_no_numba_cuda() -> None:
         ((8, 0), 1024, 1024, 1024, "float32", False),
         ((8, 0), 1024, 1024, 1024, "tf32", True),
         ((7, 5), 1024, 1024, 1024, "tf32", False),
-        ((12, 0), 1024, 1024, 1024, "bf16", True),
-        ((8, 0), 16, 64, 64, "bf16", True),
-        ((8, 0), 15, 64, 64, "bf16", False),
-        ((8, 0), 1024, 10, 64, "bf16", False),
-        ((8, 0), 1024, 64, 3, "bf16", False),
+        ((12, 0), 1024, 1024, 1024, "bfloat16", True),
+        ((8, 0), 16, 64, 64, "bfloat16", True),
+        ((8, 0), 15, 64, 64, "bfloat16", False),
+        ((8, 0), 1024, 10, 64, "bfloat16", False),
+        ((8, 0), 1024, 64, 3, "bfloat16", False),
         ((8, 0), 1024, 64, 3, "tf32", True),
         ((8, 0), 0, 64, 64, "tf32", False),
         ((8, 0), 2**27, 64, 64, "tf32", False),
@@ -82,7 +83,7 @@ def test_tensor_cores_take_what_fills_them(
     capability: tuple[int, int], m: int, n: int, k: int, precision: str, taken: bool
 ) -> None:
     precisions.set_matmul_precision(precision)
-    assert precisions.takes(capability, m, n, k) is taken
+    assert tensor_cores.takes(capability, m, n, k) is taken
 
 
 def test_tiles_fit_shared_memory_and_are_chosen_by_shape() -> None:
@@ -106,7 +107,7 @@ def test_parts_cover_the_sum_and_none_is_empty(blocks: int, steps: int, slots: i
 def rounded(x: np.ndarray, precision: str) -> np.ndarray:
     """x in bf16 (to nearest even) or tf32 (to nearest, halves away from zero), as float32; NaN stays NaN."""
     bits = x.view(np.uint32).astype(np.int64)
-    half, kept = (0x7FFF + (bits >> 16 & 1), 0xFFFF0000) if precision == "bf16" else (0x1000, 0xFFFFE000)
+    half, kept = (0x7FFF + (bits >> 16 & 1), 0xFFFF0000) if precision == "bfloat16" else (0x1000, 0xFFFFE000)
     bits = (bits + half) & kept
     return np.where(np.isnan(x), np.float32(np.nan), bits.astype(np.uint32).view(np.float32))
 
@@ -141,7 +142,7 @@ def test_rows_are_rounded_and_padded_with_zeros(precision: str, channels: int, a
     add_pack_rows(plan, x, out, rows, precision, aligned)
     plan.run()
     padded = len(out) // (n * (h + 3) * (w + 1)) * (1 if precision == "tf32" else 2)
-    assert padded == chunks_of(channels, precision) * precisions.ELEMENTS[precision]
+    assert padded == chunks_of(channels, precision) * tensor_cores.ELEMENTS[precision]
     expected = np.zeros((n, h + 3, w + 1, padded), np.float32)
     expected[:, 1 : h + 1, 1 : w + 1, :channels] = rounded(x, precision).reshape(n, h, w, channels)
     np.testing.assert_array_equal(unpacked(out, precision).reshape(expected.shape), expected)
@@ -156,7 +157,7 @@ def test_columns_are_transposed(precision: str, taps: int, channels: int, column
     plan, out = Plan(device), device.empty(4 * columns * taps * chunks, np.uint32)
     add_pack_columns(plan, x, out, taps, channels, columns, precision)
     plan.run()
-    expected = np.zeros((columns, taps, chunks * precisions.ELEMENTS[precision]), np.float32)
+    expected = np.zeros((columns, taps, chunks * tensor_cores.ELEMENTS[precision]), np.float32)
     expected[:, :, :channels] = rounded(x, precision).reshape(taps, channels, columns).transpose(2, 0, 1)
     np.testing.assert_array_equal(unpacked(out, precision).reshape(expected.shape), expected)
 

@@ -19,7 +19,6 @@ its inputs, unless it says that they may be the same.
 """
 
 from cnnlite_kernels.cuda.array import DeviceArray
-from cnnlite_kernels.cuda.precision import get_matmul_precision, set_matmul_precision
 from cnnlite_kernels.explain import Explanation, explain
 from cnnlite_kernels.ops.activations import (
     relu,
@@ -36,6 +35,7 @@ from cnnlite_kernels.ops.matmul import matmul
 from cnnlite_kernels.ops.max_pool2d import max_pool2d, max_pool2d_grad
 from cnnlite_kernels.ops.softmax_cross_entropy import softmax_cross_entropy
 from cnnlite_kernels.ops.to_device import to_device
+from cnnlite_kernels.precision import get_matmul_precision, set_matmul_precision
 from cnnlite_kernels.window import Window2D
 
 __all__ = [

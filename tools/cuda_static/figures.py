@@ -50,7 +50,9 @@ def traffic_rows() -> Iterator[Row]:
     named, seen = names(), set()
     runs = [(label, emit, "float32") for label, emit in traffic.samples()]
     runs += [
-        (label, emit, precision) for precision in ("tf32", "bf16") for label, emit in traffic.tensor_samples()
+        (label, emit, precision)
+        for precision in ("tf32", "bfloat16")
+        for label, emit in traffic.tensor_samples()
     ]
     for label, emit, precision in runs:
         for cost in traffic.costs_of(emit, precision):

@@ -13,7 +13,7 @@ from cases import ConvCase, MatmulCase, PoolCase
 
 BYTES_PER_SECOND = 3.35e12
 MULTIPROCESSORS = 132
-PEAK_FLOPS = {"float32": 67e12, "tf32": 989e12 / 2, "bf16": 1979e12 / 2}
+PEAK_FLOPS = {"float32": 67e12, "tf32": 989e12 / 2, "bfloat16": 1979e12 / 2}
 
 
 class Work(NamedTuple):

@@ -20,8 +20,8 @@ from cnnlite_kernels.cuda import activations, conv2d, gradients, matmul, max_poo
 from cnnlite_kernels.cuda.geometry import Geometry
 from cnnlite_kernels.cuda.kernel import Kernel, Launch
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.cuda.precision import get_matmul_precision, set_matmul_precision
 from cnnlite_kernels.cuda.tile import DEPTH
+from cnnlite_kernels.precision import get_matmul_precision, set_matmul_precision
 from cnnlite_kernels.settings import OPTIMIZER
 from tools.cuda_static.roofline import MULTIPROCESSORS
 from tools.ptx import counters

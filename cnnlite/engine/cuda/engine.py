@@ -12,7 +12,7 @@ from cnnlite.engine.cuda.passes import Passes
 from cnnlite.engine.cuda.programs import Predict, Supervised
 from cnnlite.engine.stages import Stage
 from cnnlite.parameters import Layout
-from cnnlite_kernels.cuda.precision import get_matmul_precision
+from cnnlite_kernels.precision import get_matmul_precision
 
 if TYPE_CHECKING:
     from cnnlite.losses.loss import LossKernel

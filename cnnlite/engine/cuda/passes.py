@@ -16,7 +16,7 @@ from cnnlite.engine.stages import Stage
 from cnnlite.parameters import Layout
 from cnnlite_kernels.cuda import activations
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.cuda.precision import get_matmul_precision
+from cnnlite_kernels.precision import get_matmul_precision
 
 
 class _Backward(NamedTuple):

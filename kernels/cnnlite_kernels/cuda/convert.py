@@ -16,10 +16,10 @@ from cnnlite_kernels.cuda.grid import THREADS
 from cnnlite_kernels.cuda.intrinsics import load4
 from cnnlite_kernels.cuda.kernel import U32, U64, Floats, Kernel
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.cuda.precision import ELEMENTS
-from cnnlite_kernels.cuda.precision import TF32 as TF32_NAME
+from cnnlite_kernels.cuda.tensor_cores import ELEMENTS
 from cnnlite_kernels.cuda.tensor_intrinsics import BF16, TF32, bf16_pair, store_words, tf32
 from cnnlite_kernels.cuda.tensor_tile import Words
+from cnnlite_kernels.precision import TF32 as TF32_NAME
 
 u = uint32
 ACROSS = 16  # columns of a block of pack_columns, and chunks
@@ -34,7 +34,7 @@ def kind_of(precision: str) -> int:
 def chunks_of(channels: int, precision: str) -> int:
     """Chunks of a pixel: an even number.
 
-    >>> chunks_of(3, "bf16"), chunks_of(17, "bf16"), chunks_of(17, "tf32")
+    >>> chunks_of(3, "bfloat16"), chunks_of(17, "bfloat16"), chunks_of(17, "tf32")
     (2, 4, 6)
     """
     return 2 * -(-channels // (2 * ELEMENTS[precision]))

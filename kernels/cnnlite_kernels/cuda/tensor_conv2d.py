@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlite_kernels.cuda import precision as precisions
+from cnnlite_kernels import precision as precisions
+from cnnlite_kernels.cuda import tensor_cores
 from cnnlite_kernels.cuda.convert import Rows, add_pack_columns, add_pack_rows, chunks_of, kind_of
 from cnnlite_kernels.cuda.epilogue import WIDE
 from cnnlite_kernels.cuda.phases import Phase, phases
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def takes(plan: Plan, g: Geometry) -> bool:
-    """Whether the functions below take a convolution, all three passes: no groups, and see precision.takes."""
+    """Whether the functions below take a convolution, all three passes: no groups, and see tensor_cores.takes."""
     capability, taps = plan.device.capability, g.kh * g.kw
     return (
         g.groups == 1
-        and precisions.takes(capability, g.n * g.oh * g.ow, g.cout, g.cin, taps)
-        and precisions.takes(capability, g.n * g.h * g.w, g.cin, g.cout, taps)
-        and max(_images(g)[0].bound, _outputs(g)[0].bound) < precisions.MOST_NUMBERS
+        and tensor_cores.takes(capability, g.n * g.oh * g.ow, g.cout, g.cin, taps)
+        and tensor_cores.takes(capability, g.n * g.h * g.w, g.cin, g.cout, taps)
+        and max(_images(g)[0].bound, _outputs(g)[0].bound) < tensor_cores.MOST_NUMBERS
     )
 
 
@@ -62,7 +63,7 @@ def add_forward(
     Args:
         x: (n, h, w, cin). w: (kh, kw, cin, cout). bias: (cout,) or None. y: (n, oh, ow, cout). All flat.
         aligned: all begin at multiples of 16 bytes.
-        precision: "tf32" or "bf16"; None for the one that is set.
+        precision: "tf32" or "bfloat16"; None for the one that is set.
     """
     precision = precision or precisions.get_matmul_precision()
     m, taps = g.n * g.oh * g.ow, g.kh * g.kw
@@ -158,7 +159,7 @@ def add_grad_weights(
     outputs = Rows(1, 1, pixels, g.cout, 0, 0, g.cout, 1, pixels)
     add_pack_rows(plan, grad_y, packed[first:], outputs, precision, aligned)
 
-    size = precisions.ELEMENTS[precision]
+    size = tensor_cores.ELEMENTS[precision]
     m, terms, count = taps * chunks * size, 4 * size, taps * g.cin * g.cout
     tile = choose(m, g.cout, plan.device.multiprocessors)
     blocks, steps = -(-m // tile.rows) * -(-g.cout // tile.columns), -(-pixels // terms)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda, uint32, uint64
 
-from cnnlite_kernels.cuda import precision as precisions
+from cnnlite_kernels import precision as precisions
+from cnnlite_kernels.cuda import tensor_cores
 from cnnlite_kernels.cuda.convert import Rows, add_pack_columns, add_pack_rows, chunks_of, kind_of
 from cnnlite_kernels.cuda.epilogue import ACCUMULATE, ACTIVATIONS, BIAS, NONE, WIDE, write4
 from cnnlite_kernels.cuda.intrinsics import zeros
@@ -163,8 +164,8 @@ def product(precision: int, tile: Tile) -> Kernel:
 
 
 def takes(plan: Plan, m: int, n: int, k: int) -> bool:
-    """Whether add_matmul here takes a product of (m, k) and (k, n): see precision.takes."""
-    return precisions.takes(plan.device.capability, m, n, k)
+    """Whether add_matmul here takes a product of (m, k) and (k, n): see tensor_cores.takes."""
+    return tensor_cores.takes(plan.device.capability, m, n, k)
 
 
 def add_matmul(
@@ -175,7 +176,7 @@ def add_matmul(
     """Emits c = activation(alpha * op(A) op(B) + beta * c + bias), operands rounded to `precision`, sums float32.
 
     Args:
-        precision: "tf32" or "bf16"; None for the one that is set. The others are matmul.add_matmul's.
+        precision: "tf32" or "bfloat16"; None for the one that is set. The others are matmul.add_matmul's.
     """
     precision = precision or precisions.get_matmul_precision()
     if not (m and n):

@@ -12,7 +12,7 @@ from memory, by cp.async. A kernel's loop reads
 
 Operands have been packed (convert.py): rounded, in chunks of 16 bytes, with zeros where channels or pixels are padding. So the loop
 has no conversion and no test for padding, and an address is the row's chunk plus the chunk of the step, both uint32: operands of up to
-2^31 chunks (precision.MOST_NUMBERS).
+2^31 chunks (tensor_cores.MOST_NUMBERS).
 """
 
 from __future__ import annotations

@@ -1,0 +1,45 @@
+"""How exactly products are multiplied: one setting for the CPU and for GPUs. Imports no Numba."""
+
+from __future__ import annotations
+
+FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
+PRECISIONS = (FLOAT32, TF32, BFLOAT16)
+
+_precision = FLOAT32
+
+
+def set_matmul_precision(precision: str) -> None:
+    """Sets how matrix products and convolutions round their operands on a GPU from now on; sums are float32 always.
+
+    "float32" does not round them and is the default. "tf32" keeps 10 bits of each operand's fraction, "bfloat16" 7: both take tensor
+    cores, on compute capability 8.0 and up and for products large enough to fill them, and are several times as fast. The error of
+    a product grows to 2^-10 and 2^-7 of its factors. What runs on the CPU stays float32. Models follow from their next call.
+
+    Args:
+        precision: "float32", "tf32" or "bfloat16".
+
+    Raises:
+        ValueError: anything else.
+
+    Example:
+        >>> set_matmul_precision("tf32")
+        >>> get_matmul_precision()
+        'tf32'
+        >>> set_matmul_precision("float32")
+    """
+    global _precision
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f'set_matmul_precision: expected "float32", "tf32" or "bfloat16", got {precision!r}; '
+            'pass "float32" for exact products.'
+        )
+    _precision = precision
+
+
+def get_matmul_precision() -> str:
+    """What was last set with `set_matmul_precision`, by any thread; "float32" at first.
+
+    >>> get_matmul_precision()
+    'float32'
+    """
+    return _precision
