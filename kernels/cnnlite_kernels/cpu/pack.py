@@ -57,12 +57,30 @@ def move_block(typing, x, x_row, y, scale, ROWS, NV, LANES, ITEM):
     return signature, codegen
 
 
-@intrinsic(prefer_literal=True)
-def transpose(typing, x, x_row, y, y_row, scale, LANES, ITEM):
-    """y[k, j] = scale * x[j, k] for LANES x LANES numbers at addresses, rows x_row and y_row numbers apart.
+def transposed(bl: ir.IRBuilder, rows: list) -> list:
+    """The columns of as many vectors as each has lanes.
 
     Bit by bit of the indices: each stage exchanges bit s of the row for bit s of the lane in all pairs of vectors.
     """
+    rows, lanes, bit = list(rows), len(rows), 1
+    while bit < lanes:
+        # lane j of the lower row: its own where bit is 0 in j, else the upper row's lane j - bit; the upper row likewise
+        low = [j if not j & bit else lanes + j - bit for j in range(lanes)]
+        high = [j + bit if not j & bit else lanes + j for j in range(lanes)]
+        for i in range(lanes):
+            if not i & bit:
+                pair = rows[i], rows[i | bit]
+                rows[i], rows[i | bit] = (
+                    bl.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), lanes), order))
+                    for order in (low, high)
+                )
+        bit *= 2
+    return rows
+
+
+@intrinsic(prefer_literal=True)
+def transpose(typing, x, x_row, y, y_row, scale, LANES, ITEM):
+    """y[k, j] = scale * x[j, k] for LANES x LANES numbers at addresses, rows x_row and y_row numbers apart."""
     literals = (LANES, ITEM)
     if not all(isinstance(literal, types.IntegerLiteral) for literal in literals):
         return None
@@ -78,20 +96,7 @@ def transpose(typing, x, x_row, y, y_row, scale, LANES, ITEM):
             return bl.gep(v.pointer(start, v.number), [bl.mul(step, INT(i))])
 
         rows = [bl.fmul(v.load(row(x, x_row, i)), factor) for i in range(lanes)]
-        bit = 1
-        while bit < lanes:
-            # lane j of the lower row: its own where bit is 0 in j, else the upper row's lane j - bit; the upper row likewise
-            low = [j if not j & bit else lanes + j - bit for j in range(lanes)]
-            high = [j + bit if not j & bit else lanes + j for j in range(lanes)]
-            for i in range(lanes):
-                if not i & bit:
-                    pair = rows[i], rows[i | bit]
-                    rows[i], rows[i | bit] = (
-                        bl.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), lanes), order))
-                        for order in (low, high)
-                    )
-            bit *= 2
-        for i, vector in enumerate(rows):
+        for i, vector in enumerate(transposed(bl, rows)):
             v.store(vector, row(y, y_row, i))
         return context.get_dummy_value()
 
