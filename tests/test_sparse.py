@@ -1,4 +1,5 @@
-"""The gradients from lists equal those of the reference, whatever is dead, and nothing of what is dead reaches them."""
+"""The gradients behind pooling equal those of the reference, whatever is dead, and nothing of what is dead reaches them: from lists
+(sparse.py), and those of few weights (few_taps.py)."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from op_operands import draw_integers, nans
 
 from cnnlite_kernels import reference
-from cnnlite_kernels.cpu import sparse
+from cnnlite_kernels.cpu import few_taps, sparse
 from cnnlite_kernels.cpu.conv2d import Conv
+from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.images import Images, with_halo
 from cnnlite_kernels.cpu.memory import NOWHERE, Pointer, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
@@ -40,7 +42,8 @@ class Case(NamedTuple):
         conv = Conv(
             Window2D.of(self.kernel, self.strides, padding=self.padding), self.h, self.w, self.cin, self.cout
         )
-        return conv._replace(used=tuple(p * size for p, size in zip(self.pool, self.windows, strict=True)))
+        (ph, pw), (h, w) = self.pool, self.windows
+        return conv._replace(used=(h * ph, w * pw))
 
     @property
     def windows(self) -> tuple[int, int]:
@@ -54,6 +57,12 @@ CASES = (
     Case("ragged_channels_same", 2, 12, 9, 8, 37, padding="same"),
     Case("rows_one_by_one", 1, 8, 8, 72, 48, (3, 4)),
     Case("pool_3x2_strides", 2, 21, 17, 16, 16, (2, 3), (2, 1), "valid", (3, 2)),
+)
+FEW_TAPS = (
+    Case("documented_first", 3, 28, 28, 1, 32),
+    Case("ragged_channels_same", 2, 12, 9, 1, 37, padding="same"),
+    Case("pool_3x2_strides", 2, 21, 17, 2, 16, (2, 2), (2, 1), "valid", (3, 2)),
+    Case("as_many_as_fit", 1, 9, 40, 1, 20, (1, few_taps.MOST[host().registers])),
 )
 
 
@@ -156,6 +165,31 @@ def test_writes_only_what_is_wanted(wanted: str) -> None:
         np.testing.assert_array_equal(actual, right if which in wanted else np.full_like(actual, np.nan))
 
 
+def computed_in_registers(case: Case, at: Operands, start: np.ndarray | None = None) -> np.ndarray:
+    """grad_w's rows and last grad_b, from few_taps."""
+    plan = Plan(at.x.dtype.itemsize)
+    assert few_taps.fits(case.conv)
+    grads = nans((case.conv.depth + 1, case.cout), at.x.dtype.type) if start is None else start.copy()
+    y = Images(pointer_to(at.grad_y), *at.grad_y.shape)
+    few_taps.add_backward(
+        plan, case.conv, case.pool, Images(pointer_to(at.x), *at.x.shape), y, pointer_to(at.places), y,
+        pointer_to(grads), pointer_to(grads[-1]), start is not None,
+    )  # fmt: skip
+    Job([[Part(plan)]]).run()
+    return grads
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", FEW_TAPS, ids=lambda case: case.name)
+def test_few_taps_equal_reference(case: Case, dtype: type) -> None:
+    at = draw(case, dtype, alive=0.7)
+    _, grad_w, grad_b = expected(case, at)
+    right = np.concatenate([grad_w.reshape(-1, case.cout), grad_b[None]])
+    start = draw_integers(np.random.default_rng(1), right.shape, dtype)
+    np.testing.assert_array_equal(computed_in_registers(case, at), right)
+    np.testing.assert_array_equal(computed_in_registers(case, at, start), start + right)
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     n=st.integers(1, 3), h=st.integers(4, 14), w=st.integers(4, 14), padding=st.sampled_from(["valid", "same"]),
@@ -164,9 +198,14 @@ def test_writes_only_what_is_wanted(wanted: str) -> None:
 def test_any_geometry(
     n: int, h: int, w: int, padding: str, strides: tuple[int, int], alive: float, seed: int
 ) -> None:
-    case = Case("drawn", n, h, w, 8, 37, strides=strides, padding=padding)  # type: ignore[arg-type]
-    if 0 in case.windows:
+    many = Case("drawn", n, h, w, 8, 37, strides=strides, padding=padding)  # type: ignore[arg-type]
+    if 0 in many.windows:
         return
-    at = draw(case, np.float32, alive, seed)
-    for actual, wanted in zip(computed(case, at), expected(case, at), strict=True):
+    at = draw(many, np.float32, alive, seed)
+    for actual, wanted in zip(computed(many, at), expected(many, at), strict=True):
         np.testing.assert_array_equal(actual, wanted)
+    few = many._replace(cin=1)
+    at = draw(few, np.float32, alive, seed)
+    _, grad_w, grad_b = expected(few, at)
+    right = np.concatenate([grad_w.reshape(-1, few.cout), grad_b[None]])
+    np.testing.assert_array_equal(computed_in_registers(few, at), right)

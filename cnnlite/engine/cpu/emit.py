@@ -15,7 +15,7 @@ from cnnlite.engine.stages import (
     needs_grad_input,
 )
 from cnnlite.parameters import Layout, Parameter
-from cnnlite_kernels.cpu import activations, conv2d, dropout, max_pool2d, sparse
+from cnnlite_kernels.cpu import activations, conv2d, dropout, few_taps, max_pool2d, sparse
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear_halo, with_halo
 from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer, pointer_to
@@ -245,6 +245,10 @@ def _conv_backward(
         sparse.add_backward(
             plan, conv, taps, stage.pool, x, grad, index, y, packed.backward, grad_x, grad_w, grad_b, to.accumulate
         )  # fmt: skip
+        plan.free(mark)
+        return
+    if stage.pool is not None and grad_x is None and grad_w != NOWHERE and few_taps.fits(conv):
+        few_taps.add_backward(plan, conv, stage.pool, x, grad, index, y, grad_w, grad_b, to.accumulate)
         plan.free(mark)
         return
     # the gradient before activation and pooling, with zeros around it where grad_input reads them

@@ -17,7 +17,7 @@ INT32 = ir.IntType(32)
 COMPRESSED_BYTES = 64  # of vectors whose lanes one instruction compresses (AVX-512)
 
 
-class _Lists(Vectors):
+class Lists(Vectors):
     """Vectors that are put at the end of two lists side by side: int32 offsets, and gradients."""
 
     def load_bytes(self, pointer, mask=None):
@@ -78,7 +78,7 @@ def list_pixel(typing, index, grad_y, which, first, step, left, offsets, gradien
 
     def codegen(context, bl, signature, arguments):
         index, grad_y, which, first, step, left, offsets, gradients = arguments[:8]
-        v = _Lists(bl, item, lanes)
+        v = Lists(bl, item, lanes)
         there = v.first_lanes(left) if tail else None
         chosen = v.same(v.load_bytes(v.pointer(index, BYTE), there), which)
         if tail:
@@ -125,7 +125,7 @@ def list_channels(
             room,
             counts,
         ) = arguments[:12]
-        v = _Lists(bl, item, lanes)
+        v = Lists(bl, item, lanes)
         there = v.first_lanes(left) if tail else None
 
         def at(base, type_, table, i):
