@@ -1,11 +1,11 @@
-"""Compare cnnlite with PyTorch, Keras on TensorFlow, onnxruntime, OpenVINO and NumPy, in one run, in turn.
+"""Compare cnnlite with PyTorch, Keras on TensorFlow and on JAX, onnxruntime, OpenVINO, NumPy and plain Numba loops, in one run, in turn.
 
     python bench/compare_peers.py
-    python bench/compare_peers.py --torch A/bin/python --tf B/bin/python --ort C/bin/python --ov D/bin/python
+    python bench/compare_peers.py --torch A/bin/python --tf B/bin/python --jax C/bin/python --ort D/bin/python --ov E/bin/python
     python bench/compare_peers.py --rows train32,predict256 --quick --json figures.json
 
 Each library runs in a process of its own, by the interpreter given for it (or named in CNNLITE_BENCH_TORCH,
-_TF, _ORT, _OV), or by this one where it has the package (the `bench` extra). One that is absent is named as
+_TF, _JAX, _ORT, _OV), or by this one where it has the package (the `bench` extra). One that is absent is named as
 absent. All get the same weights and images, and their answers are compared before anything is timed.
 """
 
@@ -15,30 +15,19 @@ import argparse
 import json
 import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests")]
 
 from peers import layer_rows, own_rows, rows, table
-from peers.driver import PEERS, Setup, find_interpreter
+from peers.driver import OF_THIS, PEERS, Setup, find_interpreter
+from peers.results import Result
 
-# The order of the table; `layers` gives two rows and a table of its own.
-NAMES = [
-    "train32",
-    "train128",
-    "predict256",
-    "one_image",
-    "matmul",
-    "layers",
-    "threads",
-    "import",
-    "first_step",
-    "memory",
-    "second_train",
-    "second_predict",
-    "accuracy",
-]
+# The order of measuring and of the tables; `layers` gives two rows and a table of its own.
+NAMES = [*rows.ROWS, "layers", *own_rows.OWN_ROWS]
 
 
 def chosen_rows(text: str) -> list[str]:
@@ -74,7 +63,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name, peer in PEERS.items():
-        if name not in ("cnnlite", "fma"):
+        if name not in OF_THIS:
             parser.add_argument(f"--{name}", metavar="PYTHON", help=f"interpreter that has {peer.package}")
     parser.add_argument("--rows", type=chosen_rows, default=NAMES, help=f"some of {','.join(NAMES)}")
     parser.add_argument(
@@ -89,11 +78,22 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def measured(names: Sequence[str], setup: Setup, layers: list[layer_rows.LayerResult]) -> Iterator[Result]:
+    """The results of the named rows, one by one; those of single convolutions are added to `layers`."""
+    yield from rows.measure([rows.ROWS[name] for name in names if name in rows.ROWS], setup)
+    for name in names:
+        if name == "layers":
+            layers += layer_rows.measure_layers(setup)
+            yield from layer_rows.summed_up(layers)
+        elif name in own_rows.OWN_ROWS:
+            yield from own_rows.OWN_ROWS[name](setup)
+
+
 def main() -> None:
     """Measure the chosen rows and print them."""
     asked = arguments()
     interpreters = {name: find_interpreter(peer, vars(asked).get(name)) for name, peer in PEERS.items()}
-    results: list[rows.Result] = []
+    results: list[Result] = []
     layers: list[layer_rows.LayerResult] = []
     with tempfile.TemporaryDirectory(prefix="cnnlite-bench-") as name:
         folder = Path(name)
@@ -107,22 +107,20 @@ def main() -> None:
         )
         machine, versions = table.machine(setup), table.versions(setup)
         print(table.facts({**machine, **versions}), flush=True)
-        for row in asked.rows:
-            if row == "layers":
-                layers = layer_rows.measure_layers(setup)
-                found = layer_rows.summed_up(layers)
-            elif row in rows.ROWS:
-                found = [rows.measure(rows.ROWS[row], setup)]
-            else:
-                found = own_rows.OWN_ROWS[row](setup)
-            for result in found:
-                print(f"{result.title}: {result.ours} | {result.verdict}", file=sys.stderr, flush=True)
-            results += found
-    print("\n" + table.figures(results))
+        began = time.perf_counter()
+        for result in measured(asked.rows, setup, layers):
+            took, began = time.perf_counter() - began, time.perf_counter()
+            print(
+                f"{result.title}: {result.ours} | {result.verdict} | {took:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            results.append(result)
+    print("\n" + "\n\n".join([table.headline(results), *table.every_library(results)]))
     if layers:
         print("\n" + table.layers(layers))
     if asked.readme:
-        table.write_into(ROOT / "README.md", table.figures(results))
+        table.write_into(ROOT / "README.md", table.headline(results))
     if asked.json:
         report = {"machine": machine, "versions": versions, "rows": [vars(result) for result in results]}
         asked.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Runs the benchmarks and writes bench/RESULTS.md with its tables, the machine, the versions, and pictures in bench/plots/.
 
-    python bench/report.py --torch A/bin/python --tf B/bin/python --ort C/bin/python --ov D/bin/python --readme
+    python bench/report.py --torch A/bin/python --tf B/bin/python --jax C/bin/python --ort D/bin/python --ov E/bin/python --readme
     python bench/report.py --only kernels,scaling --quick --out look
     python bench/report.py --from bench/saved
 
@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT), str(ROOT / "kernels"), str(ROOT 
 from pages import page, saved
 from pages.drawing import pyplot
 from peers import table
-from peers.driver import PEERS
+from peers.driver import OF_THIS, PEERS
 from roofline import rows
 
 SETS = ("peers", "kernels", "scaling")
@@ -61,7 +61,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--no-plots", action="store_true", help="tables only; needs no matplotlib")
     for name, peer in PEERS.items():
-        if name not in ("cnnlite", "fma"):
+        if name not in OF_THIS:
             parser.add_argument(f"--{name}", metavar="PYTHON", help=f"interpreter that has {peer.package}")
     return parser.parse_args(words)
 

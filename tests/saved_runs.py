@@ -36,7 +36,7 @@ def _figure(peer: str, *values: float) -> dict[str, Any]:
 
 
 def write_peers(path: Path) -> Path:
-    """A row of a network, one without peers' figures, and a layer."""
+    """A sweep over two batch sizes with and without a bar, start-up times, a row of another kind, and a layer."""
     layer = {
         "layer": "resnet50_conv2_3x3",
         "which": "forward",
@@ -47,9 +47,15 @@ def write_peers(path: Path) -> Path:
     }
     common = {"others": [], "ratio": 2.0, "bar": "1x", "verdict": "met"}
     rows = [
-        {"name": "train32", "title": "training, `fit`", "ours": "2,000 images/s", **common,
+        {"name": "train32", "title": "training, `fit`", "ours": "2,000 images/s", **common, "unit": "images/s",
+         "sweep": "training", "size": 32,
          "raw": {"cnnlite": _figure("cnnlite", 5e-4, 6e-4), "torch": _figure("torch", 1e-3), "tf": _figure("tf")}},
-        {"name": "import", "title": "import", "ours": "0.1 s", **common, "raw": {"values": {"cnnlite": [0.1]}}},
+        {"name": "train8", "title": "training at 8", "ours": "1,000 images/s", **common, "bar": "", "unit": "images/s",
+         "sweep": "training", "size": 8,
+         "raw": {"cnnlite": _figure("cnnlite", 1e-3), "torch": _figure("torch", 2e-3)}},
+        {"name": "import", "title": "import", "ours": "0.10 s", **common, "unit": "s",
+         "raw": {"cnnlite": _figure("cnnlite", 0.1), "torch": _figure("torch", 0.7, 0.9)}},
+        {"name": "threads", "title": "two threads", "ours": "1.9", **common, "raw": {"one": _figure("cnnlite", 0.1)}},
         {"name": "conv", "title": "conv2d", "ours": "100 GFLOP/s", **common, "raw": {"layers": [layer]}},
     ]  # fmt: skip
     path.write_text(

@@ -42,7 +42,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        "growth.plans", "growth.series", "pages.plots", "regressions", "report", "roofline.limits", "roofline.machine",
+        "growth.plans", "growth.series",
+        "peers.installed_size", "peers.protocol", "peers.results", "regressions", "report",
+        "roofline.limits", "roofline.machine",
         "roofline.operands", "roofline.together", "roofline.work", "scaling",
     ],
 )  # fmt: skip
@@ -117,7 +119,8 @@ def test_a_page_has_every_section(folder: Path, tmp_path: Path) -> None:
     ):
         assert wanted in text
     assert ".png" not in text
-    assert "1 of 2 are under 80% of their limit" in text
+    assert "### Under 80% of their limit\n\n1 of 2 rows, the worst first." in text
+    assert "NOTES.md" not in text
     assert text.count("- processor: made up") == 3
     assert "Not measured" not in text
 
@@ -125,7 +128,9 @@ def test_a_page_has_every_section(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib is not installed")
 def test_every_picture_is_drawn(folder: Path, tmp_path: Path) -> None:
     text = page.write(saved.load(folder), tmp_path).read_text("utf-8")
-    names = {"layers.png", "peers.png", "roofline_1.png", "scaling_batch.png", "scaling_threads.png"}
+    names = {
+        "batches.png", "costs.png", "layers.png", "peers.png", "roofline_1.png", "scaling_batch.png", "scaling_threads.png",
+    }  # fmt: skip
     assert {path.name for path in (tmp_path / "plots").iterdir()} == names
     assert all(f"(plots/{name})" in text for name in names)
 

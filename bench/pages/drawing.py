@@ -31,3 +31,12 @@ def save(figure: Any, path: Path) -> Path:
     figure.savefig(path, dpi=DOTS)
     pyplot().close(figure)
     return path
+
+
+def plain(axis: Any) -> None:
+    """Numbers of a logarithmic axis as 20,000 or 0.5, not as powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

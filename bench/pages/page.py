@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import exp, log
 from pathlib import Path
 
 from growth import plots as growth_plots
 from growth import tables as growth_tables
 from peers import table
+from peers.results import Result
 from roofline import rows
 from roofline.rows import BEHIND, Row, Run
 
 from pages import plots
 from pages.saved import Peers, Saved, Scaling
 
+NOTES = "NOTES.md"
 HEAD = """# Results
 
 Written by `python bench/report.py`. Each part says what it ran on, and any row can be measured again with the command above its table.
@@ -41,7 +44,8 @@ def write(saved: Saved, out: Path, pictures: bool = True) -> Path:
     if saved.peers:
         sections += peers_section(saved.peers, folder if pictures else None)
     if saved.kernels:
-        sections += kernels_section(saved.kernels, folder if pictures else None)
+        notes = (out / NOTES).exists()
+        sections += kernels_section(saved.kernels, folder if pictures else None, notes)
     if saved.scaling:
         sections += scaling_section(saved.scaling, folder if pictures else None)
     missing = [name for name in ("peers", "kernels", "scaling") if getattr(saved, name) is None]
@@ -54,7 +58,7 @@ def write(saved: Saved, out: Path, pictures: bool = True) -> Path:
 
 def headline(peers: Peers, picture: str = "") -> str:
     """What README shows."""
-    return "\n\n".join(filter(None, [table.figures(peers.results), picture]))
+    return "\n\n".join(filter(None, [table.headline(peers.results), picture]))
 
 
 def shown(title: str, path: Path | None, folder: str = "plots") -> str:
@@ -63,29 +67,42 @@ def shown(title: str, path: Path | None, folder: str = "plots") -> str:
 
 
 def peers_section(peers: Peers, folder: Path | None) -> list[str]:
-    bars = plots.libraries(peers.results, folder / "peers.png") if folder else None
-    about = table.facts({**peers.machine, **peers.versions})
-    sections = [PEERS_TEXT, about, shown("Libraries as bars", bars), table.figures(peers.results)]
+    def drawn(title: str, draw: Callable[[Sequence[Result], Path], Path | None], name: str) -> str:
+        return shown(title, draw(peers.results, folder / name)) if folder else ""
+
+    sections = [
+        PEERS_TEXT,
+        table.facts({**peers.machine, **peers.versions}),
+        table.headline(peers.results),
+        drawn("Speeds as bars", plots.speeds, "peers.png"),
+        drawn("Start, memory and size as bars", plots.costs, "costs.png"),
+        "## Every library",
+        drawn("Images a second over batch sizes", plots.batches, "batches.png"),
+        *table.every_library(peers.results),
+    ]
     if peers.layers:
-        drawn = plots.layers(peers.layers, folder / "layers.png") if folder else None
+        bars = plots.layers(peers.layers, folder / "layers.png") if folder else None
         sections += [
             "### Convolution layers",
-            shown("Layers beside PyTorch", drawn),
+            shown("Layers beside PyTorch", bars),
             table.layers(peers.layers),
         ]
     return sections
 
 
-def kernels_section(run: Run, folder: Path | None) -> list[str]:
+def kernels_section(run: Run, folder: Path | None, notes: bool) -> list[str]:
     sections = [KERNELS_TEXT, table.facts(run.machine), rows.limits_table(run.limits)]
     for threads in sorted({row.threads for row in run.rows}):
         drawn = plots.roofline(run, threads, folder / f"roofline_{threads}.png") if folder else None
         sections.append(shown(f"Roofline, threads: {threads}", drawn))
     late = rows.behind(run.rows)
+    why = f" [{NOTES}]({NOTES}) says why, and what was tried." if notes and late else ""
     sections += [
         "### By op",
         summary(run.rows),
-        f"### Every row\n\n{len(late)} of {len(run.rows)} are under {BEHIND:.0%} of their limit.",
+        f"### Under {BEHIND:.0%} of their limit\n\n{len(late)} of {len(run.rows)} rows, the worst first.{why}",
+        rows.table(late) if late else "",
+        "### Every row",
         rows.table(run.rows),
     ]
     return sections

@@ -8,14 +8,15 @@ from typing import Any
 
 from peers.driver import PEERS, Figure
 from peers.layer_rows import PASSES, LayerResult
-from peers.rows import ROWS, Result
+from peers.results import RATES, UNITS, Result, amount, shown
 from roofline.limits import Limits
 from roofline.rows import Run
 
-from pages.drawing import pyplot, save
-from pages.saved import figures_of
+from pages.drawing import plain, pyplot, save
 
 OURS, THEIRS, LIMIT = "C3", "C7", "lightgray"
+OTHERS = ("C0", "C1", "C2", "C4", "C5", "C6", "C8", "C9", "C7")
+COSTS = [unit for unit in UNITS if unit not in RATES]
 MARKERS = "os^vD<>ph*XP"
 
 
@@ -64,54 +65,102 @@ def _roofs(place: Any, limits: Limits, low: float, high: float) -> None:
                    label=f"{name}: {rate / 1e9:.0f} GB/s")  # fmt: skip
 
 
-def libraries(results: Sequence[Result], path: Path) -> Path | None:
-    """A panel of bars for each row in which libraries do the same work, longer is better; None without such a row."""
-    shown = [(result, figures_of(result)) for result in results if result.name in ROWS]
-    shown = [(result, figures) for result, figures in shown if len(figures) > 1]
+def speeds(results: Sequence[Result], path: Path) -> Path | None:
+    """A panel of bars for each row with a bar in which libraries do the same work, longer is better; None without such a row."""
+    found = [result for result in results if result.unit in RATES and result.bar]
+    return _panels(found, path, "cnnlite and the libraries one would use instead: longer is better")
+
+
+def costs(results: Sequence[Result], path: Path) -> Path | None:
+    """The same for what one waits for, and what it takes in memory and on disk: shorter is better."""
+    found = [result for result in results if result.unit in COSTS]
+    return _panels(found, path, "What one waits for, and what it takes: shorter is better")
+
+
+def _panels(results: Sequence[Result], path: Path, title: str) -> Path | None:
+    shown = [result for result in results if len(result.measured) > 1]
     if not shown:
         return None
     columns = 2
+    most = max(len(result.measured) for result in shown)
     lines = -(-len(shown) // columns)
     figure, places = pyplot().subplots(
-        lines, columns, figsize=(13, 2.4 * lines), squeeze=False, layout="constrained"
+        lines, columns, figsize=(13, 0.7 + (0.6 + 0.24 * most) * lines), squeeze=False, layout="constrained"
     )
-    for place, (result, figures) in zip(places.flat, shown, strict=False):
-        _bars(place, result, figures)
+    for place, result in zip(places.flat, shown, strict=False):
+        _bars(place, result)
     for place in list(places.flat)[len(shown) :]:
         place.set_visible(False)
-    figure.suptitle("cnnlite and the libraries one would use instead: longer is better")
+    figure.suptitle(title)
     return save(figure, path)
 
 
-def speed(figure: Figure, row_name: str) -> tuple[float, str]:
-    """A figure as something of which more is better, and its unit.
-
-    >>> speed(Figure("torch", [0.5e-3]), "train32"), speed(Figure("torch", [30e-6]), "one_image")
-    ((2000.0, 'images/s'), (33333.333333333336, 'images/s'))
-    """
-    row = ROWS[row_name]
-    if row.unit == "GFLOP/s":
-        # The peak of multiply-adds is timed an operation, not a product.
-        return (1.0 if figure.peer == "fma" else row.flops) / figure.value / 1e9, row.unit
-    return 1 / figure.value, "images/s"
-
-
-def _bars(place: Any, result: Result, figures: Sequence[Figure]) -> None:
-    found = sorted(figures, key=lambda figure: speed(figure, result.name)[0])
-    values = [speed(figure, result.name)[0] for figure in found]
-    names = [PEERS[figure.peer].title for figure in found]
+def _bars(place: Any, result: Result) -> None:
+    """The best at the top; a gray line to as far as our own reaches."""
+    found = sorted(result.measured.values(), key=lambda each: each.value * _operations(each), reverse=True)
+    values = [amount(figure, result.unit, result.flops) for figure in found]
+    names = [_named(figure) for figure in found]
     colors = [{"cnnlite": OURS, "fma": LIMIT}.get(figure.peer, THEIRS) for figure in found]
-    ends = [value * (1 + figure.spread) for figure, value in zip(found, values, strict=True)]
-    bars = place.barh(
-        names, values, xerr=[f.spread * v for f, v in zip(found, values, strict=True)], color=colors
-    )
-    unit = speed(found[0], result.name)[1]
-    place.bar_label(bars, [f"{value:,.0f} {unit}" for value in values], padding=4, fontsize=8)
-    place.set(title=result.title.replace("`", ""), xlim=(0, max(ends) * 1.3))
-    place.title.set_fontsize(10)
+    spreads = [figure.spread * value for figure, value in zip(found, values, strict=True)]
+    bars = place.barh(names, values, xerr=spreads, color=colors, error_kw={"linewidth": 1})
+    place.bar_label(bars, [shown(value, result.unit) for value in values], padding=4, fontsize=8)
+    ends = [value + spread for value, spread in zip(values, spreads, strict=True)]
+    place.set(xlim=(0, max(ends) * 1.25))
+    place.set_title(result.title.replace("`", ""), fontsize=10, loc="left")
     place.set_xticks([])
+    place.tick_params(axis="y", length=0, labelsize=9)
     for side in ("top", "right", "bottom"):
         place.spines[side].set_visible(False)
+    for label, figure in zip(place.get_yticklabels(), found, strict=True):
+        label.set_fontweight("bold" if figure.peer == "cnnlite" else "normal")
+
+
+def _operations(figure: Figure) -> float:
+    """So that the peak, which is timed an operation, comes before whatever it bounds."""
+    return 0.0 if figure.peer == "fma" else 1.0
+
+
+def _named(figure: Figure) -> str:
+    way = {"eager": " (eager)", "compiled": " (compiled)"}.get(figure.note.partition(",")[0], "")
+    return PEERS[figure.peer].title + way
+
+
+def batches(results: Sequence[Result], path: Path) -> Path | None:
+    """Images a second over the batch size, a line a library and a panel a sweep; None where nothing was swept."""
+    sweeps: dict[str, list[Result]] = {}
+    for result in results:
+        if result.sweep and len(result.measured) > 1:
+            sweeps.setdefault(result.sweep, []).append(result)
+    sweeps = {name: found for name, found in sweeps.items() if len(found) > 1}
+    if not sweeps:
+        return None
+    figure, places = pyplot().subplots(
+        1, len(sweeps), figsize=(6.5 * len(sweeps), 5.5), squeeze=False, layout="constrained"
+    )
+    names = [name for name in PEERS if any(name in result.measured for result in results)]
+    for place, (title, found) in zip(places.flat, sweeps.items(), strict=True):
+        sizes = sorted(result.size for result in found)
+        by_size = {result.size: result.measured for result in found}
+        for name in names:
+            at = [size for size in sizes if name in by_size[size]]
+            rates = [1 / by_size[size][name].value for size in at]
+            ours = name == "cnnlite"
+            color = OURS if ours else OTHERS[names.index(name) % len(OTHERS)]
+            place.plot(at, rates, "o-", color=color, linewidth=3 if ours else 1.5, label=PEERS[name].title)
+        place.set(xscale="log", yscale="log", xlabel="images in a batch", title=title.replace("`", ""))
+        plain(place.yaxis)
+        place.set_xticks(sizes, [str(size) for size in sizes])
+        place.minorticks_off()
+        place.grid(True, alpha=0.3)
+    places.flat[0].set_ylabel("images a second")
+    handles = {
+        label: line
+        for place in places.flat
+        for line, label in zip(*place.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    figure.suptitle("The documented network over batch sizes, 2 threads: higher is better")
+    return save(figure, path)
 
 
 def layers(found: Sequence[LayerResult], path: Path) -> Path | None:

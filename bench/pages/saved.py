@@ -11,7 +11,7 @@ from growth import tables as growth_tables
 from growth.series import Series
 from peers.driver import Figure
 from peers.layer_rows import LayerResult
-from peers.rows import Result
+from peers.results import Result
 from roofline import rows
 from roofline.rows import Run
 
@@ -82,12 +82,6 @@ def load_scaling(path: Path) -> Scaling:
     """What `python bench/scaling.py --json FILE` wrote; ValueError for another file."""
     series, machine = growth_tables.load(path)
     return Scaling(machine, tuple(series))
-
-
-def figures_of(result: Result) -> list[Figure]:
-    """The measured figures of a row in which libraries do the same work; none for other rows."""
-    found = [Figure(**each) for each in result.raw.values() if isinstance(each, dict) and "values" in each]
-    return [figure for figure in found if figure.values and not figure.missing]
 
 
 def _layer(found: Any) -> LayerResult:

@@ -22,6 +22,9 @@ ROOT = BENCH.parent
 TIMEOUT_SECONDS = 900
 TOLERANCE = 1e-3
 
+# Peers that this interpreter runs: they find what it finds.
+OF_THIS = ("cnnlite", "loops", "numpy", "fma")
+
 # glibc gives large blocks back to the system when they are freed, and fetching them again can cost PyTorch
 # and TensorFlow half of their time, by chance. For every worker alike, freed memory stays with the process.
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
@@ -29,12 +32,13 @@ KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRES
 
 @dataclass(frozen=True)
 class Peer:
-    """A library to compare with: the module of its worker and the package that must be there."""
+    """A library to compare with: the module of its worker, the package that must be there, and its environment variables."""
 
     name: str
     title: str
     module: str
     package: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 PEERS = {
@@ -42,10 +46,12 @@ PEERS = {
     for peer in (
         Peer("cnnlite", "cnnlite", "peers.cnnlite_worker", "numba"),
         Peer("torch", "PyTorch", "peers.torch_worker", "torch"),
-        Peer("tf", "Keras-TensorFlow", "peers.keras_worker", "keras"),
+        Peer("tf", "Keras-TensorFlow", "peers.keras_worker", "tensorflow", {"KERAS_BACKEND": "tensorflow"}),
+        Peer("jax", "Keras-JAX", "peers.keras_worker", "jax", {"KERAS_BACKEND": "jax"}),
         Peer("ort", "onnxruntime", "peers.onnx_worker", "onnxruntime"),
         Peer("ov", "OpenVINO", "peers.openvino_worker", "openvino"),
-        Peer("numpy", "NumPy (OpenBLAS)", "peers.numpy_worker", "numpy"),
+        Peer("numpy", "NumPy and SciPy", "peers.numpy_worker", "numpy"),
+        Peer("loops", "plain Numba loops", "peers.loops_worker", "numba"),
         Peer("fma", "FMA peak", "peers.fma_worker", "numba"),
     )
 }
@@ -104,7 +110,7 @@ def environment(peer: Peer, threads: int, keep_freed_memory: bool = True) -> dic
     paths = [BENCH, ROOT / "tests"]
     if peer.name == "cnnlite":
         paths += [ROOT, ROOT / "kernels"]
-    before = [path for path in [os.environ.get("PYTHONPATH")] if path and peer.name in ("cnnlite", "fma")]
+    before = [path for path in [os.environ.get("PYTHONPATH")] if path and peer.name in OF_THIS]
     count = str(threads)
     return dict(
         os.environ,
@@ -115,16 +121,26 @@ def environment(peer: Peer, threads: int, keep_freed_memory: bool = True) -> dic
         OPENBLAS_NUM_THREADS=count,
         NUMBA_NUM_THREADS=count,
         **(KEEP_FREED_MEMORY if keep_freed_memory else {}),
+        **peer.settings,
     )
 
 
 class Worker:
     """A running worker, stopped except while it answers; a context manager.
 
-    `label` names its figures; `plain` leaves glibc's settings as a user has them.
+    `label` names its figures; `plain` leaves glibc's settings as a user has them; `settings` are environment
+    variables of its own.
     """
 
-    def __init__(self, peer: Peer, setup: Setup, threads: int, label: str = "", plain: bool = False) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        setup: Setup,
+        threads: int,
+        label: str = "",
+        plain: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         interpreter = setup.interpreters[peer.name]
         if interpreter is None:
             raise WorkerError("absent")
@@ -136,7 +152,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment(peer, threads, keep_freed_memory=not plain),
+                env={**environment(peer, threads, keep_freed_memory=not plain), **(settings or {})},
                 cwd=setup.folder,
                 text=True,
                 encoding="utf-8",

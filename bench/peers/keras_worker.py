@@ -1,19 +1,21 @@
-"""Keras on TensorFlow's CPU build: `fit` and `predict` on arrays, verbose=0."""
+"""Keras on the CPU, with TensorFlow or JAX below as KERAS_BACKEND says: `fit` and `predict` on arrays, verbose=0."""
 
 from __future__ import annotations
 
 import os
+import time
+from importlib import import_module
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-import tensorflow as tf
 
 from peers import networks
 from peers.memory import peak_above
 from peers.protocol import Measurement, Request, serve, thread_count
+
+BACKEND = keras.backend.backend()
 
 
 def twin(network: networks.Network, optimizer: Any = "adam") -> Any:
@@ -66,18 +68,40 @@ def predict(request: Request) -> Measurement:
     )
 
 
-def memory(request: Request) -> Measurement:
+def train_memory(request: Request) -> Measurement:
     """Peak of the process while it trains, above the arrays it was given, in bytes."""
-    batch = request["batch"]
     network, x, y = networks.asked_for(request)
-    twin(network).fit(x, y, batch_size=batch, verbose=0)
+    twin(network).fit(x, y, batch_size=request["batch"], verbose=0)
     return Measurement(None, 1, value=peak_above(x, y))
 
 
+def predict_memory(request: Request) -> Measurement:
+    """Peak of the process while it predicts, above the images it was given, in bytes."""
+    network, x, _ = networks.asked_for(request)
+    twin(network).predict(x, batch_size=request["batch"], verbose=0)
+    return Measurement(None, 1, value=peak_above(x))
+
+
+def first_step(request: Request) -> Measurement:
+    """When the first step of training was done, in seconds since the epoch."""
+    network, x, y = networks.asked_for(request)
+    twin(network).fit(x, y, batch_size=request["batch"], verbose=0)
+    return Measurement(None, 1, value=time.time())
+
+
 if __name__ == "__main__":
-    tf.config.threading.set_intra_op_parallelism_threads(thread_count())
-    tf.config.threading.set_inter_op_parallelism_threads(thread_count())
+    below = import_module(BACKEND)
+    if BACKEND == "tensorflow":
+        below.config.threading.set_intra_op_parallelism_threads(thread_count())
+        below.config.threading.set_inter_op_parallelism_threads(thread_count())
+    # JAX has no such setting: it makes a thread for each processor that this process is pinned to.
     serve(
-        lambda: {"keras": keras.__version__, "tensorflow": tf.__version__},
-        {"train": train, "predict": predict, "memory": memory},
+        lambda: {"keras": keras.__version__, BACKEND: below.__version__},
+        {
+            "train": train,
+            "predict": predict,
+            "train_memory": train_memory,
+            "predict_memory": predict_memory,
+            "first_step": first_step,
+        },
     )

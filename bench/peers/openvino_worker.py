@@ -6,6 +6,7 @@ import numpy as np
 import openvino as ov
 
 from peers import networks
+from peers.memory import peak_above
 from peers.protocol import Measurement, Request, fastest, serve, thread_count
 
 
@@ -59,5 +60,18 @@ def predict(request: Request) -> Measurement:
     return fastest({"latency": latency, "throughput": throughput})
 
 
+def predict_memory(request: Request) -> Measurement:
+    """Peak of the process while it predicts, above the images it was given, in bytes."""
+    _, images, _ = networks.asked_for(request)
+    run = compile_model(request["model"], "LATENCY", 1).create_infer_request()
+    for start in range(0, len(images), request["batch"]):
+        part = images[start : start + request["batch"]]
+        run.infer({0: np.ascontiguousarray(part.transpose(0, 3, 1, 2))}, share_inputs=True)
+    return Measurement(None, 1, value=peak_above(images))
+
+
 if __name__ == "__main__":
-    serve(lambda: {"openvino": ov.__version__.split("-")[0]}, {"predict": predict})
+    serve(
+        lambda: {"openvino": ov.__version__.split("-")[0]},
+        {"predict": predict, "predict_memory": predict_memory},
+    )

@@ -1,23 +1,55 @@
-"""The rows with a bar of their own: speed-up by threads, start-up times, memory and accuracy."""
+"""The rows with a bar of their own: speed-up by threads, start-up times, memory, installed size and accuracy."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from peers.driver import PEERS, ROOT, TIMEOUT_SECONDS, Setup, Worker, WorkerError, compare, environment
-from peers.rows import MET, MISSED, ROWS, Result, shown
+from peers.driver import (
+    PEERS,
+    ROOT,
+    TIMEOUT_SECONDS,
+    Figure,
+    Setup,
+    Worker,
+    WorkerError,
+    compare,
+    environment,
+)
+from peers.results import MET, MISSED, Result, amount, judged, shown
+from peers.rows import PREDICTORS, ROWS, TRAINERS, model_file
 
 SPEED_UP_BAR = 1.85
 IMPORT_BAR, FILLED_BAR, EMPTY_BAR = 0.4, 1.5, 25.0
 MEMORY_BAR = 300e6
 ACCURACY_BARS = {"fashion_mnist": 0.900, "mnist": 0.991}
-IMPORTED = {"cnnlite": "cnnlite", "torch": "torch", "tf": "keras", "ort": "onnxruntime", "ov": "openvino"}
+IMPORTED = {
+    "cnnlite": "cnnlite",
+    "torch": "torch",
+    "tf": "keras",
+    "jax": "keras",
+    "ort": "onnxruntime",
+    "ov": "openvino",
+    "numpy": "scipy.signal",
+    "loops": "numba",
+}
+# Where a library keeps what it has compiled, for those that can.
+CACHES = {
+    "cnnlite": "CNNLITE_CACHE_DIR",
+    "torch": "TORCHINDUCTOR_CACHE_DIR",
+    "jax": "JAX_COMPILATION_CACHE_DIR",
+    "loops": "NUMBA_CACHE_DIR",
+}
+CACHE_SETTINGS = {"jax": {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}}
+# Ways to train that differ in what has to be compiled first.
+WAYS = {"torch": ("eager", "compiled")}
+FILLED_ROUNDS = 3
 
 
 def threads(setup: Setup) -> list[Result]:
@@ -43,117 +75,141 @@ def threads(setup: Setup) -> list[Result]:
     if first.missing or second.missing:
         result.ours, result.verdict = first.missing or second.missing, "not measured"
         return [result]
-    result.ours = f"{shown(first.value, 'images/s')}, then {shown(second.value, 'images/s')}"
+    result.ours = ", then ".join(shown(amount(each, row.unit), row.unit) for each in (first, second))
     result.ratio = first.value / second.value
     result.verdict = MET if result.ratio >= SPEED_UP_BAR else MISSED
     return [result]
 
 
-def _seconds_of(
-    name: str, command: list[str], setup: Setup, extra: dict[str, str] | None = None
-) -> tuple[float, str]:
-    """Run a module in a peer's environment: when it began (seconds since the epoch), what it printed."""
-    interpreter = setup.interpreters[name]
-    if interpreter is None:
-        raise WorkerError("absent")
-    began = time.time()
-    done = subprocess.run(
-        [interpreter, "-m", *command],
-        env={**environment(PEERS[name], 2, keep_freed_memory=False), **(extra or {})},
-        cwd=setup.folder,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-    )
-    if done.returncode:
-        raise WorkerError(
-            f"failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
-        )
-    return began, done.stdout.strip().splitlines()[-1]
-
-
 def import_time(setup: Setup) -> list[Result]:
     """Seconds for the import statement in a new process, with the files in memory."""
-    found: dict[str, list[float]] = {}
-    missing = {}
-    for name, package in IMPORTED.items():
-        try:
-            found[name] = [
-                float(_seconds_of(name, ["peers.import_time", package], setup)[1])
-                for _ in range(setup.rounds + 1)
-            ][1:]
-        except WorkerError as reason:
-            missing[name] = str(reason)
-    result = _at_most(
-        "import", "`import cnnlite`, warm disk", found.pop("cnnlite", None), IMPORT_BAR, _in_seconds
-    )
-    result.ours = result.ours or missing.pop("cnnlite", "")
-    result.others = [f"{PEERS[name].title} {_in_seconds(median(values))}" for name, values in found.items()]
-    result.others += [
-        f"{PEERS[name].title} {reason}" for name, reason in missing.items() if name != "cnnlite"
-    ]
-    return [result]
+
+    def once(name: str) -> float:
+        command = [_interpreter(name, setup), "-m", "peers.import_time", IMPORTED[name]]
+        done = subprocess.run(
+            command,
+            env=environment(PEERS[name], 2, keep_freed_memory=False),
+            cwd=setup.folder,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+        )
+        if done.returncode:
+            raise WorkerError(f"failed: {_last_line(done.stderr) or done.returncode}")
+        return float(_last_line(done.stdout))
+
+    figures = {}
+    for name in IMPORTED:
+        figures[name] = _figure(name, lambda name=name: [once(name) for _ in range(setup.rounds + 1)][1:])  # type: ignore[misc]
+        figures[name].note = IMPORTED[name] if IMPORTED[name] in ("keras", "scipy.signal", "numba") else ""
+    result = Result("import", "`import cnnlite`, warm disk", unit="s")
+    return [judged(result, figures, list(IMPORTED)[1:], most=IMPORT_BAR)]
 
 
 def first_step(setup: Setup) -> list[Result]:
-    """From the start of a process to the end of its first training step, without and with cached kernels."""
-    cache = setup.folder / "cache"
-    times: dict[str, list[float]] = {"empty": [], "filled": []}
-    reason = ""
-    try:
-        for _ in range(1 if setup.quick else 2):
-            shutil.rmtree(cache, ignore_errors=True)
-            cache.mkdir(mode=0o700)
-            for which, repeats in (("empty", 1), ("filled", setup.rounds)):
-                for _ in range(repeats):
-                    began, ended = _seconds_of(
-                        "cnnlite", ["peers.first_step"], setup, {"CNNLITE_CACHE_DIR": str(cache)}
-                    )
-                    times[which].append(float(ended) - began)
-    except WorkerError as error:
-        reason = str(error)
-    filled = _at_most(
-        "first_step_filled",
-        "first training step, new process, filled cache",
-        times["filled"],
-        FILLED_BAR,
-        _in_seconds,
-    )
-    empty = _at_most(
-        "first_step_empty", "first training step, empty cache", times["empty"], EMPTY_BAR, _in_seconds
-    )
-    for result in (filled, empty):
-        result.ours = result.ours or reason
-    return [filled, empty]
+    """From the start of a process to the end of its first training step, without and with what was compiled before."""
+    empty: dict[str, Figure] = {}
+    filled: dict[str, Figure] = {}
+    for name in ("cnnlite", *TRAINERS):
+        for way in WAYS.get(name, ("",)):
+            _first_steps(name, way, setup, empty, filled)
+    results = []
+    for found, key, title, bar in (
+        (filled, "filled", "first training step, new process, filled cache", FILLED_BAR),
+        (empty, "empty", "first training step, empty cache", EMPTY_BAR),
+    ):
+        result = Result(f"first_step_{key}", title, unit="s")
+        results.append(judged(result, found, [name for name in found if name != "cnnlite"], most=bar))
+    return results
+
+
+def _first_steps(
+    name: str, way: str, setup: Setup, empty: dict[str, Figure], filled: dict[str, Figure]
+) -> None:
+    """Adds a library's figures; where it keeps nothing, the same ones to both."""
+    label = f"{name} {way}".strip()
+    cache = setup.folder / f"cache_{label.replace(' ', '_')}"
+    request = {"kind": "first_step", "network": "documented", "batch": 32, "images": 32, "way": way}
+
+    def once() -> float:
+        began = time.time()
+        settings = {CACHES[name]: str(cache), **CACHE_SETTINGS.get(name, {})} if name in CACHES else {}
+        with Worker(PEERS[name], setup, 2, plain=True, settings=settings) as worker:
+            worker.ask({**request, "do": "prepare"})
+            ended: float = worker.ask({"do": "measure"})["value"]
+        return ended - began
+
+    keeps = name in CACHES and way != "eager"
+    rounds = 1 if setup.quick else FILLED_ROUNDS
+    cache.mkdir(mode=0o700)
+    empty[label] = _figure(name, lambda: [once() for _ in range(1 if keeps else rounds)])
+    filled[label] = _figure(name, lambda: [once() for _ in range(rounds)]) if keeps else empty[label]
+    for figure in (empty[label], filled[label]):
+        figure.note = ", ".join(filter(None, [way, "" if keeps else "keeps none"]))
+    shutil.rmtree(cache, ignore_errors=True)
 
 
 def memory(setup: Setup) -> list[Result]:
-    """Peak of a new process that trains at batch 128, above the arrays it was given."""
-    request = {
-        "do": "prepare",
-        "kind": "memory",
-        "network": "documented",
-        "batch": 128,
-        "images": 8192 if setup.quick else 60_000,
-        "data": str(setup.data) if setup.data else None,
-    }
-    found: dict[str, float] = {}
-    missing = {}
-    for name in ("cnnlite", "torch", "tf"):
-        try:
+    """Peaks of new processes that train at batch 128 and predict at 256, above the arrays they were given."""
+    results = []
+    for kind, base, against, bar in (
+        ("train", ROWS["train128"], TRAINERS, MEMORY_BAR),
+        ("predict", ROWS["predict256"], PREDICTORS, None),
+    ):
+        request = {
+            **base.request,
+            "do": "prepare",
+            "kind": f"{kind}_memory",
+            "images": 60_000 if kind == "train" and not setup.quick else 8192,
+            "data": str(setup.data) if setup.data else None,
+        }
+        if kind == "predict":
+            request["model"] = model_file(base, setup)
+
+        def once(name: str, request: Mapping[str, Any] = request) -> list[float]:
             with Worker(PEERS[name], setup, 2, plain=True) as worker:
                 worker.ask(request)
-                found[name] = worker.ask({"do": "measure"})["value"]
-        except WorkerError as reason:
-            missing[name] = str(reason)
-    ours = [found.pop("cnnlite")] if "cnnlite" in found else None
-    result = _at_most(
-        "memory", "peak memory above the caller's arrays, batch 128", ours, MEMORY_BAR, _in_megabytes
-    )
-    result.ours = result.ours or missing.pop("cnnlite", "")
-    result.others = [f"{PEERS[name].title} {_in_megabytes(value)}" for name, value in found.items()]
-    result.others += [f"{PEERS[name].title} {reason}" for name, reason in missing.items()]
-    return [result]
+                return [worker.ask({"do": "measure"})["value"]]
+
+        figures = {name: _figure(name, lambda name=name, once=once: once(name)) for name in ("cnnlite", *against)}  # type: ignore[misc]  # fmt: skip
+        size = base.request["batch"]
+        title = f"peak memory above the caller's arrays, {'training' if kind == 'train' else '`predict`'}, batch {size}"
+        results.append(judged(Result(f"memory_{kind}", title, unit="MB"), figures, against, most=bar))
+    return results
+
+
+def installed_size(setup: Setup) -> list[Result]:
+    """Packages of an environment that has the library and what it needs; ours is made for this by pip."""
+    own = setup.folder / "installed"
+
+    def make() -> str:
+        for command in (
+            [sys.executable, "-m", "venv", str(own)],
+            [str(own / "bin" / "python"), "-m", "pip", "install", "--quiet", str(ROOT)],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+            if done.returncode:
+                raise WorkerError(f"pip install failed: {_last_line(done.stderr)}")
+        return str(own / "bin" / "python")
+
+    def once(name: str) -> list[float]:
+        interpreter = make() if name == "cnnlite" else _interpreter(name, setup)
+        if name != "cnnlite" and Path(interpreter) == Path(sys.executable):
+            raise WorkerError("no environment of its own")
+        done = subprocess.run(
+            [interpreter, "-m", "peers.installed_size"],
+            env=environment(PEERS[name], 2),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+        )
+        if done.returncode:
+            raise WorkerError(f"failed: {_last_line(done.stderr) or done.returncode}")
+        return [float(_last_line(done.stdout))]
+
+    against = ("torch", "tf", "jax", "ort", "ov")
+    figures = {name: _figure(name, lambda name=name: once(name)) for name in ("cnnlite", *against)}  # type: ignore[misc]
+    return [judged(Result("size", "installed size, with what it needs", unit="MB"), figures, against)]
 
 
 def accuracy(setup: Setup) -> list[Result]:
@@ -182,23 +238,24 @@ def accuracy(setup: Setup) -> list[Result]:
     return results
 
 
-def _at_most(
-    name: str, title: str, values: list[float] | None, bar: float, text: Callable[[float], str]
-) -> Result:
-    result = Result(name, title, "", bar=f"under {text(bar)}", verdict="not measured")
-    if values:
-        result.ours = text(median(values))
-        result.verdict = MET if median(values) < bar else MISSED
-        result.raw = {"values": values}
-    return result
+def _interpreter(name: str, setup: Setup) -> str:
+    found = setup.interpreters[name]
+    if found is None:
+        raise WorkerError("absent")
+    return found
 
 
-def _in_seconds(value: float) -> str:
-    return f"{value:.2f} s"
+def _figure(name: str, measured: Callable[[], list[float]]) -> Figure:
+    """What was measured, or the reason why it could not be."""
+    try:
+        return Figure(name, measured())
+    except (WorkerError, OSError, subprocess.TimeoutExpired) as reason:
+        return Figure(name, missing=str(reason))
 
 
-def _in_megabytes(value: float) -> str:
-    return f"{value / 1e6:.0f} MB"
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 OWN_ROWS: dict[str, Callable[[Setup], list[Result]]] = {
@@ -206,5 +263,6 @@ OWN_ROWS: dict[str, Callable[[Setup], list[Result]]] = {
     "import": import_time,
     "first_step": first_step,
     "memory": memory,
+    "size": installed_size,
     "accuracy": accuracy,
 }

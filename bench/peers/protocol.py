@@ -26,6 +26,7 @@ ANSWER_SIZE = 1000
 BLOCK_SECONDS = 0.02
 # A variant that is this many times slower at first is not tried again.
 HOPELESS = 1.5
+NOT_DONE = "does not do this"
 
 Request: TypeAlias = Mapping[str, Any]
 
@@ -138,7 +139,7 @@ def serve(
                 reply = {"versions": versions(), "cpus": CPUS}
             elif request["do"] == "prepare":
                 if request["kind"] not in kinds:
-                    raise Absent("does not do this")
+                    raise Absent(NOT_DONE)
                 prepared = None
                 prepared = kinds[request["kind"]](request)
                 answer = [] if prepared.answer is None else sample(prepared.answer())

@@ -1,42 +1,36 @@
-"""The rows in which libraries do the same work: networks, and the matrix product."""
+"""The rows in which libraries do the same work: networks over batch sizes, the matrix product, one convolution."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from peers.driver import PEERS, Figure, Setup, compare, environment, start
+from cases import RESNET50
 
-MET, MISSED = "met", "missed"
+from peers.driver import PEERS, Figure, Setup, Worker, compare, environment, start
+from peers.layer_rows import PASSES, request_for
+from peers.results import Result, judged
 
-
-@dataclass
-class Result:
-    """One row of the table: texts for the reader, `raw` for the JSON file."""
-
-    name: str
-    title: str
-    ours: str
-    others: list[str] = field(default_factory=list)
-    ratio: float | None = None
-    bar: str = ""
-    verdict: str = ""
-    raw: dict[str, Any] = field(default_factory=dict)
+TRAINERS = ("torch", "tf", "jax", "loops")
+PREDICTORS = ("ort", "ov", "torch", "tf", "jax", "numpy", "loops")
+CONVOLVERS = ("torch", "numpy", "loops")
+# Rows without a bar of their own are there to show how a figure grows.
+SHARE_OF_TIME, FEWEST_ROUNDS = 0.3, 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure to reach: how many times as fast as the best of `against`.
+    """A figure to reach: how many times as good as the best of `against`; no bar where it only shows something.
 
-    `shown` peers are measured too and do not count. `unit` is "images/s", "us" or "GFLOP/s" (then `flops` an
-    item).
+    `shown` peers are measured too and do not count. `unit` is one of `results.UNITS`; GFLOP/s needs `flops` an item.
+    Rows of one `sweep` are at some `size` of it, and share their workers.
     """
 
     name: str
     title: str
-    bar: float
+    bar: float | None
     threads: int
     request: Mapping[str, Any]
     against: tuple[str, ...]
@@ -44,54 +38,84 @@ class Row:
     unit: str = "images/s"
     flops: float = 0.0
     quick: Mapping[str, Any] = field(default_factory=dict)
+    sweep: str = ""
+    size: int = 0
 
 
-def _train(network: str, batch: int, images: int) -> dict[str, Any]:
-    return {"kind": "train", "network": network, "batch": batch, "images": images}
+def _train(batch: int, images: int, bar: float | None = None) -> Row:
+    return Row(
+        f"train{batch}",
+        f"training, `fit`, batch {batch}, 2 threads",
+        bar,
+        2,
+        {"kind": "train", "network": "documented", "batch": batch, "images": images},
+        TRAINERS,
+        quick={"images": images // 4},
+        sweep="training, `fit`, 2 threads",
+        size=batch,
+    )
 
 
-def _predict(network: str, batch: int, images: int) -> dict[str, Any]:
-    return {"kind": "predict", "network": network, "batch": batch, "images": images}
+def _predict(batch: int, images: int, bar: float | None = None) -> Row:
+    return Row(
+        f"predict{batch}",
+        f"`predict`, batch {batch}, 2 threads",
+        bar,
+        2,
+        {"kind": "predict", "network": "documented", "batch": batch, "images": images},
+        PREDICTORS,
+        sweep="`predict`, 2 threads",
+        size=batch,
+    )
+
+
+def _second(kind: str, title: str, batches: int, against: tuple[str, ...]) -> Row:
+    return Row(
+        f"second_{kind}",
+        f"second network, `{title}`, batch 37, 2 threads",
+        1.5,
+        2,
+        {"kind": kind, "network": "second", "batch": 37, "images": 37 * batches},
+        against,
+        quick={"images": 37 * 50},
+    )
+
+
+def _conv(which: str) -> Row:
+    """A pass of a layer with 3 x 3 windows and 64 channels, for the libraries that the table of layers leaves out."""
+    (case,) = [case for case in RESNET50 if case.name == "resnet50_conv2_3x3"]
+    return Row(
+        f"conv_{which}",
+        f"conv2d {which}, 3 x 3, 56 x 56 pixels, 64 to 64 channels, 1 thread",
+        None,
+        1,
+        request_for(case, which),
+        CONVOLVERS,
+        ("fma",),
+        unit="GFLOP/s",
+        flops=case.flops,
+    )
 
 
 ROWS = {
     row.name: row
     for row in (
-        Row(
-            "train32",
-            "training, `fit`, batch 32, 2 threads",
-            2.5,
-            2,
-            _train("documented", 32, 16384),
-            ("torch", "tf"),
-            quick={"images": 4096},
-        ),
-        Row(
-            "train128",
-            "training, `fit`, batch 128, 2 threads",
-            1.8,
-            2,
-            _train("documented", 128, 16384),
-            ("torch", "tf"),
-            quick={"images": 8192},
-        ),
-        Row(
-            "predict256",
-            "`predict`, batch 256, 2 threads",
-            1.2,
-            2,
-            _predict("documented", 256, 8192),
-            ("ort", "ov", "torch"),
-            ("tf",),
-        ),
+        _train(8, 2048),
+        _train(32, 8192, 3.5),
+        _train(128, 8192, 2.5),
+        _train(512, 8192),
+        _predict(1, 128),
+        _predict(8, 1024),
+        _predict(32, 4096),
+        _predict(256, 8192, 1.3),
+        _predict(1024, 8192),
         Row(
             "one_image",
             "`predict` of one image in a loop, 1 thread",
-            1.0,
+            1.25,
             1,
-            _predict("documented", 1, 1),
-            ("ort",),
-            ("ov", "torch", "tf"),
+            {"kind": "predict", "network": "documented", "batch": 1, "images": 1},
+            PREDICTORS,
             unit="us",
         ),
         Row(
@@ -100,54 +124,16 @@ ROWS = {
             0.95,
             1,
             {"kind": "matmul", "m": 1024, "k": 1024, "n": 1024},
-            ("numpy",),
-            ("torch", "fma"),
+            ("numpy", "torch", "loops"),
+            ("fma",),
             unit="GFLOP/s",
             flops=2.0 * 1024**3,
         ),
-        Row(
-            "second_train",
-            "second network, `fit`, batch 37, 2 threads",
-            1.5,
-            2,
-            _train("second", 37, 37 * 150),
-            ("torch", "tf"),
-            quick={"images": 37 * 50},
-        ),
-        Row(
-            "second_predict",
-            "second network, `predict`, batch 37, 2 threads",
-            1.5,
-            2,
-            _predict("second", 37, 37 * 50),
-            ("ort", "ov", "torch"),
-            ("tf",),
-        ),
+        *(_conv(which) for which in PASSES),
+        _second("train", "fit", 150, ("torch", "tf", "jax")),
+        _second("predict", "predict", 50, tuple(name for name in PREDICTORS if name != "loops")),
     )
 }
-
-
-def shown(value: float, unit: str, flops: float = 0.0) -> str:
-    """Seconds an item, in the unit of a row.
-
-    >>> shown(0.0001, "images/s"), shown(30.4e-6, "us"), shown(0.01, "GFLOP/s", 2e9)
-    ('10,000 images/s', '30.4 us', '200 GFLOP/s')
-    """
-    if unit == "us":
-        return f"{value * 1e6:.1f} us"
-    if unit == "GFLOP/s":
-        return f"{flops / value / 1e9:.0f} GFLOP/s"
-    return f"{1 / value:,.0f} images/s"
-
-
-def described(figure: Figure, row: Row) -> str:
-    """A peer's figure with its variant and spread, or why there is none."""
-    if figure.missing:
-        return figure.missing
-    # The peak of multiply-adds is timed an operation, not a product.
-    flops = 1.0 if figure.peer == "fma" else row.flops
-    note = f", {figure.note}" if figure.note else ""
-    return f"{shown(figure.value, row.unit, flops)} (±{figure.spread:.0%}{note})"
 
 
 def model_file(row: Row, setup: Setup) -> str | None:
@@ -163,12 +149,35 @@ def model_file(row: Row, setup: Setup) -> str | None:
     return str(path) if path.exists() else None
 
 
-def measure(row: Row, setup: Setup) -> Result:
-    """Run one row."""
+def measure(rows: Sequence[Row], setup: Setup) -> Iterator[Result]:
+    """Some rows one after the other; those of one sweep with the same workers."""
+    kept: list[Worker] = []
+    absent: dict[str, Figure] = {}
+    at = ""
+    try:
+        for row in rows:
+            if not (row.sweep and row.sweep == at):
+                _close(kept)
+                kept, absent = start(_names(row), setup, row.threads)
+                at = row.sweep
+            yield _measured(row, setup, kept, absent)
+    finally:
+        _close(kept)
+
+
+def _names(row: Row) -> list[str]:
+    return ["cnnlite", *row.against, *row.shown]
+
+
+def _close(workers: list[Worker]) -> None:
+    while workers:
+        workers.pop().close()
+
+
+def _measured(row: Row, setup: Setup, workers: Sequence[Worker], absent: Mapping[str, Figure]) -> Result:
     request = {**row.request, **(row.quick if setup.quick else {})}
     if setup.data is not None and request.get("network") == "documented":
         request["data"] = str(setup.data)
-    names = ["cnnlite", *row.against, *row.shown]
     no_model = {}
     if request["kind"] == "predict":
         request["model"] = model_file(row, setup)
@@ -176,35 +185,9 @@ def measure(row: Row, setup: Setup) -> Result:
             no_model = {
                 name: Figure(name, missing="no onnx package to write its model") for name in ("ort", "ov")
             }
-    workers, missing = start([name for name in names if name not in no_model], setup, row.threads)
-    try:
-        figures = {**missing, **no_model, **compare(workers, request, setup)}
-    finally:
-        for worker in workers:
-            worker.close()
-    return judged(row, figures)
-
-
-def judged(row: Row, figures: Mapping[str, Figure]) -> Result:
-    """The row of the table: ratio of medians against the best peer that counts."""
-    ours = figures["cnnlite"]
-    theirs = [figures[name] for name in row.against if not figures[name].missing]
-    others = [
-        f"{PEERS[name].title} {described(figures[name], row)}"
-        for name in sorted([*row.against, *row.shown], key=lambda name: _order(figures[name]))
-    ]
-    result = Result(row.name, row.title, described(ours, row), others, bar=f"{row.bar:g}x")
-    result.raw = {name: vars(figure) for name, figure in figures.items()}
-    if ours.missing or not theirs:
-        result.verdict = "not measured" if ours.missing else "no peer to compare with"
-        return result
-    result.ratio = min(figure.value for figure in theirs) / ours.value
-    result.verdict = MET if result.ratio >= row.bar else MISSED
-    absent = [PEERS[name].title for name in row.against if figures[name].missing]
-    if absent:
-        result.verdict += f" (without {', '.join(absent)})"
-    return result
-
-
-def _order(figure: Figure) -> float:
-    return float("inf") if figure.missing or figure.peer == "fma" else figure.value
+    if row.bar is None:
+        setup = replace(setup, seconds=setup.seconds * SHARE_OF_TIME, rounds=min(setup.rounds, FEWEST_ROUNDS))
+    able = [worker for worker in workers if worker.peer.name not in no_model]
+    figures = {**absent, **no_model, **compare(able, request, setup)}
+    result = Result(row.name, row.title, unit=row.unit, flops=row.flops, sweep=row.sweep, size=row.size)
+    return judged(result, figures, row.against, row.bar)

@@ -11,7 +11,8 @@ from pathlib import Path
 from cnnlite.devices import processor_name
 from peers.driver import PEERS, Setup, Worker, WorkerError
 from peers.layer_rows import LayerResult, peak_rate
-from peers.rows import Result
+from peers.protocol import NOT_DONE
+from peers.results import RATES, Result, described
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -78,20 +79,105 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
 
 
-def figures(results: Sequence[Result]) -> str:
-    """The main table."""
+def headline(results: Sequence[Result]) -> str:
+    """Each figure with a bar or a cost, beside the best of the other libraries."""
     rows = [
         [
             result.title,
             result.ours,
-            "; ".join(result.others),
+            _best(result),
             "" if result.ratio is None else f"{result.ratio:.2f}",
             result.bar,
             result.verdict,
         ]
         for result in results
+        if result.headline
     ]
-    return markdown(["figure", "cnnlite", "others", "ratio", "bar", "verdict"], rows)
+    return markdown(["figure", "cnnlite", "best of the others", "ratio", "bar", "verdict"], rows)
+
+
+def _best(result: Result) -> str:
+    best = result.best_other
+    if best is None:
+        return "; ".join(result.others)
+    return f"{PEERS[best.peer].title} {described(best, result.unit, result.flops)}"
+
+
+def every_library(results: Sequence[Result]) -> list[str]:
+    """Tables, each under its heading: what every library reached, over batch sizes, in speed and in cost."""
+    known = [result for result in results if result.measured]
+    sweeps = dict.fromkeys(result.sweep for result in known if result.sweep)
+    texts = [
+        f"### {name[0].upper() if name[0] != '`' else name[0]}{name[1:]}, over batch sizes\n\n"
+        + sweep([result for result in known if result.sweep == name])
+        for name in sweeps
+    ]
+    rest = [result for result in known if not result.sweep]
+    for title, chosen in (
+        ("Other speeds", [result for result in rest if result.unit in (*RATES, "us")]),
+        ("Start, memory, size", [result for result in rest if result.unit in ("s", "MB")]),
+    ):
+        if chosen:
+            texts.append(f"### {title}\n\n{by_library(chosen)}")
+    reasons = {
+        f"- {result.title}: {PEERS[figure.peer].title} {figure.missing}"
+        for result in results
+        for figure in result.figures.values()
+        if figure.missing not in ("", "absent", NOT_DONE)
+    }
+    if reasons:
+        texts.append("Missing, and why:\n\n" + "\n".join(sorted(reasons)))
+    return texts
+
+
+def sweep(results: Sequence[Result]) -> str:
+    """A line a library, a column a batch size; the quickest library at the middle size first."""
+    results = sorted(results, key=lambda result: result.size)
+    middle = results[len(results) // 2].measured
+    names = list(dict.fromkeys(name for result in results for name in result.measured))
+    names.sort(key=lambda name: middle[name].value if name in middle else float("inf"))
+    rows = [
+        [
+            PEERS[name].title,
+            *(
+                described(result.measured[name], result.unit, result.flops) if name in result.measured else ""
+                for result in results
+            ),
+        ]
+        for name in names
+    ]
+    rows.append(
+        [
+            "ratio to the best other",
+            *("" if result.ratio is None else f"{result.ratio:.2f}" for result in results),
+        ]
+    )
+    rows.append(
+        ["verdict", *(f"{result.verdict}{f' ({result.bar})' if result.bar else ''}" for result in results)]
+    )
+    return markdown(["library", *(f"batch {result.size}" for result in results)], rows)
+
+
+def by_library(results: Sequence[Result]) -> str:
+    """A line a figure, a column a library."""
+    names = list(dict.fromkeys(figure.peer for result in results for figure in result.measured.values()))
+    rows = [
+        [
+            result.title,
+            *(
+                "; ".join(
+                    described(figure, result.unit, result.flops)
+                    for figure in result.measured.values()
+                    if figure.peer == name
+                )
+                for name in names
+            ),
+            "" if result.ratio is None else f"{result.ratio:.2f}",
+            result.verdict,
+        ]
+        for result in results
+    ]
+    return markdown(["figure", *(PEERS[name].title for name in names), "ratio", "verdict"], rows)
 
 
 def layers(results: Sequence[LayerResult]) -> str:

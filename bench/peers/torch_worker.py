@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -157,12 +158,31 @@ def predict(request: Request) -> Measurement:
     return fastest({kind: partial(make, kind) for kind in ("eager", "compiled", "frozen")})
 
 
-def memory(request: Request) -> Measurement:
+def train_memory(request: Request) -> Measurement:
     """Peak of the process while it trains, above the arrays it was given, in bytes."""
     network, x, y = networks.asked_for(request)
     model = Twin(network).train()
     trainer(model, adam(model), False, request["batch"])(torch.from_numpy(x), torch.from_numpy(y), True)
     return Measurement(None, 1, note="eager", value=peak_above(x, y))
+
+
+def predict_memory(request: Request) -> Measurement:
+    """Peak of the process while it predicts, above the images it was given, in bytes."""
+    network, x, _ = networks.asked_for(request)
+    run = inference(network, "eager", torch.from_numpy(x))
+    with torch.inference_mode():
+        for part in torch.from_numpy(x).split(request["batch"]):
+            run(part)
+    return Measurement(None, 1, note="eager", value=peak_above(x))
+
+
+def first_step(request: Request) -> Measurement:
+    """When the first step of training was done, in seconds since the epoch; eager or compiled, as asked."""
+    network, x, y = networks.asked_for(request)
+    model = Twin(network).train()
+    epoch = trainer(model, adam(model), request["way"] == "compiled", request["batch"])
+    epoch(torch.from_numpy(x), torch.from_numpy(y), True)
+    return Measurement(None, 1, value=time.time())
 
 
 def conv(request: Request) -> Measurement:
@@ -181,5 +201,13 @@ if __name__ == "__main__":
     torch.set_num_threads(thread_count())
     serve(
         lambda: {"torch": torch.__version__},
-        {"train": train, "predict": predict, "memory": memory, "conv": conv, "matmul": matmul},
+        {
+            "train": train,
+            "predict": predict,
+            "train_memory": train_memory,
+            "predict_memory": predict_memory,
+            "first_step": first_step,
+            "conv": conv,
+            "matmul": matmul,
+        },
     )
