@@ -6,6 +6,7 @@ Images are NHWC, weights HWIO. Each function emits kernels into a plan; the imag
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +94,17 @@ def add_pack_weights(
         )  # fmt: skip
 
 
+def output_rows(conv: Conv, x: Images, y: Images, pool: tuple[int, int] | None = None) -> Rows:
+    """The rows of the forward pass: the outputs in the order of pooling windows, the outputs of each window together."""
+    (sh, sw), ((top, _), (left, _)) = conv.window.strides, conv.halo
+    ph, pw = pool or (1, 1)
+    oh, ow = conv.output
+    i, j, di, dj = np.meshgrid(*map(np.arange, (oh // ph, ow // pw, ph, pw)), indexing="ij")
+    a = x.pixels((i * ph + di) * sh - top, (j * pw + dj) * sw - left).reshape(-1)
+    c = y.pixels(i[:, :, 0, 0], j[:, :, 0, 0]).reshape(-1)
+    return spread(Rows(a, c, pool=ph * pw), x, y)
+
+
 def add_forward(
     plan: Plan, conv: Conv, x: Images, packed: Pointer, bias: Pointer | None, y: Images, *, relu: bool = False,
     pool: tuple[int, int] | None = None, index: Pointer = NOWHERE,
@@ -109,14 +121,7 @@ def add_forward(
     as it lies, and so many of its rows (`piece_rows`) are packed at a time: for few outputs that is less to read and write.
     """
     x = with_halo(plan, x, conv.halo)
-    (sh, sw), ((top, _), (left, _)) = conv.window.strides, conv.halo
-    ph, pw = pool or (1, 1)
-    oh, ow = conv.output
-    # rows of A: the outputs in the order of pooling windows, the outputs of each window together
-    i, j, di, dj = np.meshgrid(*map(np.arange, (oh // ph, ow // pw, ph, pw)), indexing="ij")
-    a = x.pixels((i * ph + di) * sh - top, (j * pw + dj) * sw - left).reshape(-1)
-    c = y.pixels(i[:, :, 0, 0], j[:, :, 0, 0]).reshape(-1)
-    rows = _spread(Rows(a, c, pool=ph * pw), x, y)
+    rows = output_rows(conv, x, y, pool)
     taps, taps_w, k_len = conv.taps(x)
     flags = (BIAS if bias is not None else 0) | (RELU if relu else 0) | (INDEX if index != NOWHERE else 0)
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
@@ -170,7 +175,7 @@ def piece_rows(conv: Conv) -> int:
     return most if most >= min(k_len, PIECE_ROWS // 2) else 0
 
 
-def _spread(rows: Rows, x: Images, y: Images, enough: int = 128) -> Rows:
+def spread(rows: Rows, x: Images, y: Images, enough: int = 128) -> Rows:
     """The rows of one image, for all images: each image a group, or one long table where an image alone has few rows."""
     if x.n > 1 and len(rows.a) < enough:
         images = np.arange(x.n)[:, None]
@@ -189,7 +194,7 @@ class Phase(NamedTuple):
     kernel_columns: list[int]
 
 
-def _phases(conv: Conv) -> list[Phase]:
+def phases(conv: Conv) -> list[Phase]:
     (kh, kw), (sh, sw), (dh, dw) = conv.window.kernel, conv.window.strides, conv.window.dilation
     return [
         Phase(
@@ -218,7 +223,7 @@ def add_flip_weights(
     """
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
     kw = conv.window.kernel[1]
-    for phase in _phases(conv):
+    for phase in phases(conv):
         taps = [
             (i * kw + j) * cin * conv.cout
             for i in phase.kernel_rows[::-1]
@@ -236,10 +241,10 @@ def grad_halo(conv: Conv):
     """Zeros around grad_y that `add_grad_input` reads."""
     if _scatters(conv):
         return NO_HALO
-    return tuple(_reach(conv, axis) for axis in (0, 1))
+    return tuple(reach(conv, axis) for axis in (0, 1))
 
 
-def _reach(conv: Conv, axis: int) -> tuple[int, int]:
+def reach(conv: Conv, axis: int) -> tuple[int, int]:
     """How far before the first and past the last row (column) of grad_y the taps of some pixel of x reach."""
     stride, dilation, taps = conv.window.strides[axis], conv.window.dilation[axis], conv.window.kernel[axis]
     before, size = conv.halo[axis][0], (conv.h, conv.w)[axis]
@@ -252,6 +257,31 @@ def _reach(conv: Conv, axis: int) -> tuple[int, int]:
     return max(0, -min(reached, default=0)), max(0, max(reached, default=0) - (conv.output[axis] - 1))
 
 
+def input_sums(conv: Conv, grad_y: Images, grad_x: Images) -> Iterator[tuple[Rows, list[int], int]]:
+    """(rows, taps, k_len) for each phase of the strides, in the order of `add_flip_weights`: a row for each pixel of x.
+
+    A row of the kernel is one tap where its outputs lie side by side in grad_y.
+    """
+    (sh, sw), (dh, dw), ((top, _), (left, _)) = conv.window.strides, conv.window.dilation, conv.halo
+    cout = conv.cout // conv.groups
+    for phase in phases(conv):
+        r = np.arange((phase.row - top) % sh, conv.h, sh)
+        c = np.arange((phase.column - left) % sw, conv.w, sw)
+        r, c = (table.reshape(-1) for table in np.meshgrid(r, c, indexing="ij"))
+        # a row begins at the output whose window starts in this pixel's phase; taps go back from there
+        a = (grad_y.pixels(0, 0) + (r + top) // sh * grad_y.row + (c + left) // sw * grad_y.c).reshape(-1)
+        rows = spread(Rows(a, grad_x.pixels(r, c)), grad_y, grad_x)
+        up = [-((i * dh - phase.row) // sh) * grad_y.row for i in phase.kernel_rows[::-1]]
+        back = [-((j * dw - phase.column) // sw) * grad_y.c for j in phase.kernel_columns[::-1]]
+        taps, k_len = [u + b for u in up for b in back], cout
+        if conv.groups == 1 and up and back and np.all(np.diff(back) == cout):
+            taps, k_len = (
+                [u + back[0] for u in up],
+                len(back) * cout,
+            )  # a row of the kernel lies side by side in grad_y
+        yield rows, taps, k_len
+
+
 def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images) -> None:
     """Emits grad_x: the convolution of grad_y with the flipped weights, once for each phase of the strides.
 
@@ -262,23 +292,8 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad
         _add_scattered_grad_input(plan, conv, grad_y, packed, grad_x)
         return
     grad_y = with_halo(plan, grad_y, grad_halo(conv))
-    (sh, sw), (dh, dw), ((top, _), (left, _)) = conv.window.strides, conv.window.dilation, conv.halo
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
-    for phase in _phases(conv):
-        r = np.arange((phase.row - top) % sh, conv.h, sh)
-        c = np.arange((phase.column - left) % sw, conv.w, sw)
-        r, c = (table.reshape(-1) for table in np.meshgrid(r, c, indexing="ij"))
-        # a row begins at the output whose window starts in this pixel's phase; taps go back from there
-        a = (grad_y.pixels(0, 0) + (r + top) // sh * grad_y.row + (c + left) // sw * grad_y.c).reshape(-1)
-        rows = _spread(Rows(a, grad_x.pixels(r, c)), grad_y, grad_x)
-        up = [-((i * dh - phase.row) // sh) * grad_y.row for i in phase.kernel_rows[::-1]]
-        back = [-((j * dw - phase.column) // sw) * grad_y.c for j in phase.kernel_columns[::-1]]
-        taps, k_len = [u + b for u in up for b in back], cout
-        if conv.groups == 1 and up and back and np.all(np.diff(back) == cout):
-            taps, k_len = (
-                [u + back[0] for u in up],
-                len(back) * cout,
-            )  # a row of the kernel lies side by side in grad_y
+    for rows, taps, k_len in input_sums(conv, grad_y, grad_x):
         for g in range(conv.groups):
             add_product(
                 plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
@@ -325,7 +340,7 @@ def _add_scattered_grad_input(
                 place = (kh - 1 - i) * kw + kw - 1 - j  # taps are packed from last to first
                 add_product(
                     plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
-                    _spread(Rows(a, to), grad_y, grad_x), cin, [0], cout,
+                    spread(Rows(a, to), grad_y, grad_x), cin, [0], cout,
                     flags=ACCUMULATE, packed_rows=(place * cout, kh * kw * cout), threes=True,
                 )  # fmt: skip
         packed += kh * kw * cout * padded_columns(cin, plan.item) * plan.item

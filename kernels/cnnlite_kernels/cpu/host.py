@@ -12,10 +12,11 @@ from numba.core.registry import cpu_target
 
 
 class Host(NamedTuple):
-    """`vector_bytes` of one vector register, and the number of such `registers`."""
+    """`vector_bytes` of one vector register, the number of such `registers`, and what multiplies bfloat16: "amx", "avx512" or None."""
 
     vector_bytes: int
     registers: int
+    bfloat16: str | None = None
 
     def lanes(self, item: int) -> int:
         """Numbers of `item` bytes in one vector."""
@@ -25,18 +26,21 @@ class Host(NamedTuple):
 @functools.cache
 def host() -> Host:
     """Asks Numba's own target, which obeys NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, by compiling one addition of 16 floats
-    for it and looking which registers the assembly uses."""
+    for it, and their rounding to bfloat16, and looking which registers and instructions the assembly uses."""
     with global_compiler_lock:  # a fork waits for this lock, so the child does not find LLVM's own one taken
         codegen = cpu_target.target_context.codegen()
         module = llvm.parse_assembly(
             "define void @f(ptr %p) {\n"
             "  %x = load <16 x float>, ptr %p\n  %y = fadd <16 x float> %x, %x\n"
             "  store <16 x float> %y, ptr %p\n  ret void\n}\n"
+            "define void @g(ptr %p) {\n"
+            "  %x = load <16 x float>, ptr %p\n  %y = fptrunc <16 x float> %x to <16 x bfloat>\n"
+            "  store <16 x bfloat> %y, ptr %p\n  ret void\n}\n"
         )
         module.triple = llvm.get_process_triple()
         assembly = codegen._tm.emit_assembly(module)
     if re.search(r"\bzmm\d", assembly):
-        return Host(64, 32)
+        return Host(64, 32, "avx512" if "vcvtneps2bf16" in assembly else None)
     if re.search(r"\bymm\d", assembly):
         return Host(32, 16)
     return Host(16, 16 if "xmm" in assembly else 32)

@@ -134,24 +134,29 @@ def add_clear_halo(plan, y: Images) -> None:
     """Writes the zeros around y, unless it has no halo."""
     if y.halo == NO_HALO or y.n == 0:
         return
-    plan.add(clear_halo, plan.item, y=y.start, n=y.n, h=y.h, row=y.w * y.c, **_margins(y))
+    plan.add(clear_halo, plan.item, y=y.start, n=y.n, h=y.h, row=y.w * y.c, **margins(y))
 
 
-def with_halo(plan, x: Images, halo: tuple[Pair, Pair], start: Pointer | None = None) -> Images:
-    """x itself if its halo is wide enough, else a copy at `start`, or in scratch, that has this one."""
+def with_halo(
+    plan, x: Images, halo: tuple[Pair, Pair], start: Pointer | None = None, item: int | None = None
+) -> Images:
+    """x itself if its halo is wide enough, else a copy at `start`, or in scratch, that has this one. item: bytes of x's numbers, if not
+    the plan's."""
+    item = item or plan.item
     if x.covers(halo) or x.n == 0:
         return x
     y = x._replace(halo=halo)
-    y = y._replace(start=plan.scratch(y.size * plan.item) if start is None else start)
+    y = y._replace(start=plan.scratch(y.size * item) if start is None else start)
     plan.add(
         copy_with_halo,
-        plan.item,
-        x=x.first(plan.item), y=y.start, n=x.n, h=x.h, row=x.w * x.c, x_row=x.row, x_image=x.image,
-        **_margins(y),
+        item,
+        x=x.first(item), y=y.start, n=x.n, h=x.h, row=x.w * x.c, x_row=x.row, x_image=x.image,
+        **margins(y),
     )  # fmt: skip
     return y
 
 
-def _margins(y: Images) -> dict[str, int]:
+def margins(y: Images) -> dict[str, int]:
+    """Fields of HALO: the zeros around y."""
     (top, bottom), (left, right) = y.halo
     return {"top": top, "bottom": bottom, "left": left * y.c, "right": right * y.c}

@@ -178,7 +178,7 @@ def add_product(
             continue
         mr = tile_rows(len(rows.a), max(1, taps * k_len), pool, run.vectors) if threes else usual
         blocks = -(-len(rows.a) // mr)
-        table_a, table_c = _row_tables(plan, rows, mr, blocks)
+        table_a, table_c = row_tables(plan, rows, mr, blocks)
         columns_here = run.vectors * lanes
         table_b = plan.table((np.arange(taps) * k_len + first_row) * columns_here if packed else taps_b)
         start = run.start * (depth if packed else 1)
@@ -189,21 +189,21 @@ def add_product(
             col_blocks=run.blocks, b_block=depth * columns_here if packed else columns_here,
             k_len=k_len, a_step=a_step, b_step=b_step, tail_lanes=run.tail,
         )  # fmt: skip
-        for first, count, each, more in _tap_blocks(taps, at_once, flags):
+        for first, count, each, more in tap_blocks(taps, at_once, flags):
             plan.add(
                 sweep, mr, run.vectors, lanes, item, int(packed), int(run.tail > 0), pool,
                 taps_a=table_taps + first * 8, taps_b=table_b + first * 8, tap_blocks=count, taps=each, flags=more, **common,
             )  # fmt: skip
 
 
-def _row_tables(plan: Plan, rows: Rows, mr: int, blocks: int) -> tuple[Pointer, Pointer]:
+def row_tables(plan: Plan, rows: Rows, mr: int, blocks: int) -> tuple[Pointer, Pointer]:
     """Tables of the rows of A and of C for whole tiles. The last tile is filled up with its last row again, which is computed
     twice and written with the same numbers."""
     groups = np.minimum(np.arange(blocks * (mr // rows.pool)), len(rows.c) - 1)
     return plan.table(rows.a.reshape(-1, rows.pool)[groups].reshape(-1)), plan.table(rows.c[groups])
 
 
-def _tap_blocks(taps: int, at_once: int, flags: int) -> list[tuple[int, int, int, int]]:
+def tap_blocks(taps: int, at_once: int, flags: int) -> list[tuple[int, int, int, int]]:
     """(first tap, blocks, taps in each, flags) of the one or two sweeps that together take all taps."""
     if not taps or taps % at_once == 0:
         return [(0, taps // at_once if taps else 1, at_once, flags)]

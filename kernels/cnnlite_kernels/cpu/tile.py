@@ -67,11 +67,12 @@ class Vectors:
 
     def store(self, value, pointer, mask=None):
         pointer = self.bl.bitcast(pointer, value.type.as_pointer())
-        align = 1 if value.type.element == BYTE else self.item
+        element = value.type.element
+        align = element.width // 8 if isinstance(element, ir.IntType) else self.item
         if mask is None:
             self.bl.store(value, pointer).align = align
             return
-        name = f"v{self.lanes}i8" if align == 1 else self.name
+        name = f"v{self.lanes}{element}" if isinstance(element, ir.IntType) else self.name
         f = self.function(
             f"llvm.masked.store.{name}.p0",
             ir.VoidType(),
@@ -106,10 +107,38 @@ class Vectors:
             place = self.bl.select(larger, ir.Constant(place.type, [q] * self.lanes), place)
         return best, place
 
+    def has(self, flags, flag):
+        return self.bl.icmp_signed("!=", self.bl.and_(flags, INT(flag)), INT(0))
+
     def first_lanes(self, count):
         """Mask of the lanes below `count`."""
         lane = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
         return self.bl.icmp_signed("<", lane, self.broadcast(count))
+
+
+def write(v: Vectors, acc, c_rows, places, bias, flags, masks, finish=None) -> None:
+    """What comes after the sums, as `flags` say: bias, pooling, relu, and the stores.
+
+    acc[i][j] holds a vector of sums; c_rows are pointers to the rows of C, each made of len(acc) / len(c_rows) rows of sums; places
+    the addresses of the rows that INDEX writes; masks[j] the mask of vectors j. finish: what is done to a vector before it is stored.
+    """
+    bl, pool = v.bl, len(acc) // len(c_rows)
+    with bl.if_then(v.has(flags, BIAS)):
+        for j, mask in enumerate(masks):
+            b_j = v.load(bl.gep(v.pointer(bias, v.number), [INT(j * v.lanes)]), mask)
+            for row in acc:
+                bl.store(bl.fadd(bl.load(row[j]), b_j), row[j])
+    for g, c_row in enumerate(c_rows):
+        for j, mask in enumerate(masks):
+            best, place = v.first_maximum([bl.load(row[j]) for row in acc[g * pool : (g + 1) * pool]])
+            y = bl.select(v.has(flags, RELU), v.relu(best), best)
+            v.store(finish(y) if finish else y, bl.gep(c_row, [INT(j * v.lanes)]), mask)
+            if pool > 1:
+                with bl.if_then(v.has(flags, INDEX)):
+                    # like relu's gradient elsewhere, which is where y > 0: not where y is NaN
+                    dead = bl.and_(v.broadcast(v.has(flags, RELU)), bl.fcmp_unordered("<=", best, v.zero))
+                    place = bl.select(dead, ir.Constant(place.type, [pool] * v.lanes), place)
+                    v.store(place, bl.gep(v.pointer(places[g], BYTE), [INT(j * v.lanes)]), mask)
 
 
 @intrinsic(prefer_literal=True)
@@ -158,15 +187,12 @@ def tile(
         def at(base, offset):
             return bl.gep(base, [offset])
 
-        def has(flag):
-            return bl.icmp_signed("!=", bl.and_(flags, INT(flag)), INT(0))
-
         # setup: one pointer a row, zero or C in the accumulators
         a_row = [at(v.pointer(a, v.number), v.integer(rows_a, INT(i))) for i in range(mr)]
         c_row = [at(v.pointer(c, v.number), v.integer(rows_c, INT(i))) for i in range(mr // pool)]
         acc = [[cgutils.alloca_once_value(bl, v.zero) for _ in range(nv)] for _ in range(mr)]
         if pool == 1:
-            with bl.if_then(has(ACCUMULATE)):
+            with bl.if_then(v.has(flags, ACCUMULATE)):
                 for i in range(mr):
                     for j in range(nv):
                         bl.store(v.load(at(c_row[i], INT(j * lanes)), masks[j]), acc[i][j])
@@ -197,24 +223,8 @@ def tile(
                 k = bl.add(rest.index, done)
                 step(bl.add(a_tap, bl.mul(k, a_step)), at(b_tap, bl.mul(k, b_step)))
 
-        # write
-        with bl.if_then(has(BIAS)):
-            for j in range(nv):
-                b_j = v.load(at(v.pointer(bias, v.number), INT(j * lanes)), masks[j])
-                for i in range(mr):
-                    bl.store(bl.fadd(bl.load(acc[i][j]), b_j), acc[i][j])
-        for g in range(mr // pool):
-            for j in range(nv):
-                best, place = v.first_maximum([bl.load(acc[g * pool + q][j]) for q in range(pool)])
-                relu = bl.select(has(RELU), v.relu(best), best)
-                v.store(relu, at(c_row[g], INT(j * lanes)), masks[j])
-                if pool > 1:
-                    with bl.if_then(has(INDEX)):
-                        # like relu's gradient elsewhere, which is where y > 0: not where y is NaN
-                        dead = bl.and_(v.broadcast(has(RELU)), bl.fcmp_unordered("<=", best, v.zero))
-                        place = bl.select(dead, ir.Constant(place.type, [pool] * lanes), place)
-                        row = at(v.pointer(index, BYTE), v.integer(rows_c, INT(g)))
-                        v.store(place, at(row, INT(j * lanes)), masks[j])
+        places = [bl.add(index, v.integer(rows_c, INT(g))) for g in range(mr // pool)]
+        write(v, acc, c_row, places, bias, flags, masks)
         return context.get_dummy_value()
 
     return signature, codegen
