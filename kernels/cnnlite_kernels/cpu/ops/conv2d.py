@@ -7,14 +7,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from cnnlite_kernels.cpu import bfloat16_pays, depthwise
 from cnnlite_kernels.cpu import conv2d as emit
-from cnnlite_kernels.cpu import depthwise
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.gradients import collect
 from cnnlite_kernels.cpu.images import NO_HALO, Images, copy_with_halo, with_halo
 from cnnlite_kernels.cpu.memory import Base, Pointer
+from cnnlite_kernels.cpu.ops import bfloat16_conv2d
 from cnnlite_kernels.cpu.ops.activations import in_place
-from cnnlite_kernels.cpu.ops.cuts import Cut, by_inputs, by_outputs
+from cnnlite_kernels.cpu.ops.cuts import (
+    Cut,
+    by_inputs,
+    by_outputs,
+    multiply_adds,
+    rows_and_columns,
+    x_start,
+    y_start,
+)  # fmt: skip
 from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, number_of_parts, pieces
 from cnnlite_kernels.cpu.plan import LINE, Part, Plan
 from cnnlite_kernels.cpu.product import CACHE, block_width, tile_rows
@@ -24,8 +33,6 @@ X, Y, W, BIAS, OUT, SHARED = (
     Pointer(base, 0) for base in (Base.X, Base.Y, Base.W, Base.GRADS, Base.OUT, Base.EXTRA)
 )
 
-# Outputs of a part, at least, before columns are cut instead: they share what is read of the weights.
-OUTPUTS = 192
 # Blocks of columns in a part that reads weights as they lie, at least: 512 bytes of each row.
 PIECE_BLOCKS = 4
 FEW_OUTPUTS = 200  # up to which a part packs weights that L2 does not hold itself, just before it reads them
@@ -38,7 +45,11 @@ def conv2d(
 ) -> None:  # fmt: skip
     """out = activation(conv(x, w) + b)."""
     conv = Conv(window, x.shape[1], x.shape[2], x.shape[3], w.shape[3], groups)
-    _forward(conv, x.shape[0], x.itemsize, b is not None, activation).run(x=x, w=w, grads=b, out=out)
+    if bfloat16_pays.asked(x.itemsize) and bfloat16_pays.forward(conv):
+        work = bfloat16_conv2d.forward(conv, x.shape[0], b is not None, activation)
+    else:
+        work = _forward(conv, x.shape[0], x.itemsize, b is not None, activation)
+    work.run(x=x, w=w, grads=b, out=out)
 
 
 def conv2d_grad_input(
@@ -46,7 +57,11 @@ def conv2d_grad_input(
 ) -> None:
     """out = the gradient with respect to x, of its shape."""
     conv = Conv(window, out.shape[1], out.shape[2], out.shape[3], w.shape[3], groups)
-    _grad_input(conv, out.shape[0], out.itemsize).run(y=grad_y, w=w, out=out)
+    if bfloat16_pays.asked(out.itemsize) and bfloat16_pays.grad_input(conv):
+        work = bfloat16_conv2d.grad_input(conv, out.shape[0])
+    else:
+        work = _grad_input(conv, out.shape[0], out.itemsize)
+    work.run(y=grad_y, w=w, out=out)
 
 
 def conv2d_grad_weights(
@@ -54,12 +69,11 @@ def conv2d_grad_weights(
 ) -> None:
     """out = the gradient with respect to w, of its shape."""
     conv = Conv(window, x.shape[1], x.shape[2], x.shape[3], out.shape[3], groups)
-    _grad_weights(conv, x.shape[0], x.itemsize).run(x=x, y=grad_y, out=out)
-
-
-def _multiply_adds(conv: Conv, n: int) -> int:
-    oh, ow = conv.output
-    return n * oh * ow * conv.depth * conv.cout
+    if bfloat16_pays.asked(x.itemsize) and bfloat16_pays.grad_weights(conv):
+        work = bfloat16_conv2d.grad_weights(conv, x.shape[0])
+    else:
+        work = _grad_weights(conv, x.shape[0], x.itemsize)
+    work.run(x=x, y=grad_y, out=out)
 
 
 @functools.lru_cache(KEPT)
@@ -69,7 +83,7 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
     oh, ow = conv.output
     few = n * oh * ow <= FEW_OUTPUTS and conv.groups == 1 and conv.weights * item > CACHE
     piece = emit.piece_rows(conv) if few else 0
-    row_parts, columns = _rows_and_columns(conv, n, block_width(item) * (PIECE_BLOCKS if piece else 1))
+    row_parts, columns = rows_and_columns(conv, n, block_width(item) * (PIECE_BLOCKS if piece else 1))
     before = [] if piece else _packs(emit.add_pack_weights, conv, conv.depth, 1, item)
     shared = 0 if piece else emit.packed_weights(conv, item) * item
     source = X
@@ -87,8 +101,8 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
     parts = []
     for cut in by_outputs(conv.window, n, conv.h, conv.w, row_parts):
         here = conv._replace(window=cut.window, h=cut.h)
-        x_start, y_start = _x_start(conv, cut) * item, _y_start(conv, cut) * item
-        at = X if source == X else source + x_start
+        of_x, of_y = x_start(conv, cut) * item, y_start(conv, cut) * item
+        at = X if source == X else source + of_x
         for within in columns:
             plan = plans.get((here, cut.n, at, within))
             if plan is None:
@@ -101,35 +115,22 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
                     plan, here, x, W if piece else SHARED, BIAS if with_bias else None, y,
                     relu=activation == "relu", columns=within, piece=piece,
                 )  # fmt: skip
-            parts.append(Part(plan, {Base.X: x_start, Base.OUT: y_start}))
+            parts.append(Part(plan, {Base.X: of_x, Base.OUT: of_y}))
     last = [] if activation in (None, "relu") else in_place(activation, n * oh * ow * conv.cout, item)
     return Work([before, parts, last], shared)
-
-
-def _rows_and_columns(conv: Conv, n: int, width: int) -> tuple[int, list[tuple[int, int]]]:
-    """Into how many parts the outputs are cut, and into which ranges the columns: those where that leaves too few outputs,
-    in multiples of `width`."""
-    wanted = number_of_parts(_multiply_adds(conv, n))
-    oh, ow = conv.output
-    sh, extent = conv.window.strides[0], conv.window.extent[0]
-    row_parts = max(1, min(wanted, n * oh * ow // OUTPUTS))
-    if row_parts > n:  # inside images: pieces of few rows would read as many again around them
-        row_parts = n * min(-(-row_parts // n), max(1, oh * sh // (3 * max(1, extent - sh))))
-    column_parts = -(-wanted // row_parts) if conv.groups == 1 else 1
-    return row_parts, list(pieces(conv.cout // conv.groups, column_parts, width))
 
 
 def _depthwise_forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | None) -> Work:
     plans: dict[tuple, Plan] = {}
     parts = []
-    for cut in by_outputs(conv.window, n, conv.h, conv.w, number_of_parts(_multiply_adds(conv, n))):
+    for cut in by_outputs(conv.window, n, conv.h, conv.w, number_of_parts(multiply_adds(conv, n))):
         here = conv._replace(window=cut.window, h=cut.h)
         plan = plans.get((here, cut.n))
         if plan is None:
             plan = plans[here, cut.n] = Plan(item)
             x, y = Images(X, cut.n, here.h, here.w, here.cin), Images(OUT, cut.n, *here.output, here.cout)
             depthwise.add_forward(plan, here, x, W, BIAS if with_bias else None, y, relu=activation == "relu")
-        parts.append(Part(plan, {Base.X: _x_start(conv, cut) * item, Base.OUT: _y_start(conv, cut) * item}))
+        parts.append(Part(plan, {Base.X: x_start(conv, cut) * item, Base.OUT: y_start(conv, cut) * item}))
     oh, ow = conv.output
     last = [] if activation in (None, "relu") else in_place(activation, n * oh * ow * conv.cout, item)
     return Work([parts, last])
@@ -155,7 +156,7 @@ def _grad_input(conv: Conv, n: int, item: int) -> Work:
     )
     plans: dict[tuple, Plan] = {}
     parts = []
-    for cut in by_inputs(conv.window, n, conv.h, conv.w, number_of_parts(_multiply_adds(conv, n))):
+    for cut in by_inputs(conv.window, n, conv.h, conv.w, number_of_parts(multiply_adds(conv, n))):
         here = conv._replace(window=cut.window, h=cut.h)
         plan = plans.get((here, cut.n))
         if plan is None:
@@ -168,17 +169,8 @@ def _grad_input(conv: Conv, n: int, item: int) -> Work:
                 emit.add_grad_input(plan, here, grad_y, SHARED, grad_x)
             else:
                 depthwise.add_grad_input(plan, here, grad_y, W, grad_x)
-        parts.append(Part(plan, {Base.Y: _y_start(conv, cut) * item, Base.OUT: _x_start(conv, cut) * item}))
+        parts.append(Part(plan, {Base.Y: y_start(conv, cut) * item, Base.OUT: x_start(conv, cut) * item}))
     return Work([packs, parts], emit.flipped_weights(conv, item) * item if packs else 0)
-
-
-def _x_start(conv: Conv, cut: Cut) -> int:
-    return (cut.image * conv.h + cut.x_row) * conv.w * conv.cin
-
-
-def _y_start(conv: Conv, cut: Cut) -> int:
-    oh, ow = conv.output
-    return (cut.image * oh + cut.y_row) * ow * conv.cout
 
 
 def _packs(add_pack, conv: Conv, size: int, multiple: int, item: int) -> list[Part]:
@@ -193,7 +185,7 @@ def _packs(add_pack, conv: Conv, size: int, multiple: int, item: int) -> list[Pa
 
 @functools.lru_cache(KEPT)
 def _grad_weights(conv: Conv, n: int, item: int) -> Work:
-    wanted = number_of_parts(_multiply_adds(conv, n))
+    wanted = number_of_parts(multiply_adds(conv, n))
     x, grad_y = Images(X, n, conv.h, conv.w, conv.cin), Images(Y, n, *conv.output, conv.cout)
     if depthwise.is_depthwise(conv):
         return Work([_depthwise_grad_weights(conv, x, grad_y, item, wanted)])
@@ -256,7 +248,7 @@ def _summed_grad_weights(conv: Conv, cuts: list[Cut], item: int) -> Work:
             x, grad_y = Images(X, cut.n, here.h, here.w, here.cin), Images(Y, cut.n, *here.output, here.cout)
             emit.add_grad_weights(plan, here, x, grad_y, SHARED)
         bases = {
-            Base.X: _x_start(conv, cut) * item, Base.Y: _y_start(conv, cut) * item, Base.EXTRA: number * conv.weights * item
+            Base.X: x_start(conv, cut) * item, Base.Y: y_start(conv, cut) * item, Base.EXTRA: number * conv.weights * item
         }  # fmt: skip
         parts.append(Part(plan, bases))
     sums = []

@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from cnnlite_kernels.cpu.ops.work import pieces
+from cnnlite_kernels.cpu.conv2d import Conv
+from cnnlite_kernels.cpu.ops.work import number_of_parts, pieces
 from cnnlite_kernels.window import Window2D
+
+# Outputs of a part, at least, before columns are cut instead: they share what is read of the weights.
+OUTPUTS = 192
 
 
 class Cut(NamedTuple):
@@ -73,3 +77,33 @@ def _within_image(window: Window2D, n: int, h: int, w: int, parts: int) -> int:
     if n >= parts or max(top, bottom) >= window.extent[0]:
         return 1
     return -(-parts // n)
+
+
+def multiply_adds(conv: Conv, n: int) -> int:
+    """Of one pass over n images."""
+    oh, ow = conv.output
+    return n * oh * ow * conv.depth * conv.cout
+
+
+def rows_and_columns(conv: Conv, n: int, width: int) -> tuple[int, list[tuple[int, int]]]:
+    """Into how many parts the outputs are cut, and into which ranges the columns: those where that leaves too few outputs,
+    in multiples of `width`."""
+    wanted = number_of_parts(multiply_adds(conv, n))
+    oh, ow = conv.output
+    sh, extent = conv.window.strides[0], conv.window.extent[0]
+    row_parts = max(1, min(wanted, n * oh * ow // OUTPUTS))
+    if row_parts > n:  # inside images: pieces of few rows would read as many again around them
+        row_parts = n * min(-(-row_parts // n), max(1, oh * sh // (3 * max(1, extent - sh))))
+    column_parts = -(-wanted // row_parts) if conv.groups == 1 else 1
+    return row_parts, list(pieces(conv.cout // conv.groups, column_parts, width))
+
+
+def x_start(conv: Conv, cut: Cut) -> int:
+    """Numbers of x before those of the cut."""
+    return (cut.image * conv.h + cut.x_row) * conv.w * conv.cin
+
+
+def y_start(conv: Conv, cut: Cut) -> int:
+    """Numbers of y before those of the cut."""
+    oh, ow = conv.output
+    return (cut.image * oh + cut.y_row) * ow * conv.cout

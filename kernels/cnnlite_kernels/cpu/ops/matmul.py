@@ -6,10 +6,12 @@ import functools
 
 import numpy as np
 
+from cnnlite_kernels.cpu import bfloat16_pays
 from cnnlite_kernels.cpu import matmul as emit
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.matmul import Product
 from cnnlite_kernels.cpu.memory import Base, Pointer
+from cnnlite_kernels.cpu.ops import bfloat16_matmul
 from cnnlite_kernels.cpu.ops.activations import in_place
 from cnnlite_kernels.cpu.ops.work import KEPT, MULTIPLY_ADDS, NUMBERS, Work, number_of_parts, pieces
 from cnnlite_kernels.cpu.plan import Part, Plan
@@ -29,7 +31,11 @@ def matmul(
         bias = None if bias is None else np.full(m, bias[0])
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, False, not transpose_a
     product = Product(m, n, k, transpose_a and m > 1, transpose_b, alpha, beta)
-    _work(product, a.itemsize, bias is not None, activation).run(x=a, y=b, grads=bias, out=out)
+    if bfloat16_pays.asked(a.itemsize) and bfloat16_pays.matmul(product):
+        work = bfloat16_matmul.work(product, bias is not None, activation)
+    else:
+        work = _work(product, a.itemsize, bias is not None, activation)
+    work.run(x=a, y=b, grads=bias, out=out)
 
 
 @functools.lru_cache(KEPT)
