@@ -11,6 +11,7 @@ from cnnlite_kernels.cpu.sweep import sweep
 def test_this_process_compiles_for_it() -> None:
     vector_bytes = int(os.environ["CNNLITE_TEST_VECTOR_BYTES"])
     assert host().vector_bytes == vector_bytes
+    assert host().bfloat16 is None
     code = sweep.compiled(4, 2, host().lanes(4), 4, 1, 0, 1)._library.get_asm_str()
     assert "zmm" not in code
     assert ("ymm" in code) == (vector_bytes == 32)

@@ -9,6 +9,7 @@ import itertools
 
 import numpy as np
 
+from cnnlite_kernels.cpu.amx_tile import STEP
 from cnnlite_kernels.cpu.bfloat16_pack import round_with_halo, turn_images
 from cnnlite_kernels.cpu.bfloat16_product import add_pack as add_pack_block
 from cnnlite_kernels.cpu.bfloat16_product import add_product, packed_bytes
@@ -23,9 +24,11 @@ K_BLOCK = 1024  # terms of the sum in one pass: 14 rows of A are 28 KB, which L1
 
 
 def blocks(product: Product) -> list[tuple[int, int]]:
-    """(first, stop) of the blocks of K, as even as can be; all but the last of whole pairs."""
+    """(first, stop) of the blocks of K, as even as can be; all but the last of whole steps (of amx_tile.py)."""
     count = -(-product.k // K_BLOCK)
-    edges = [min(product.k, -(-i * product.k // count // 2) * 2) for i in range(count + 1)] if count else []
+    edges = (
+        [min(product.k, -(-i * product.k // count // STEP) * STEP) for i in range(count + 1)] if count else []
+    )
     return list(itertools.pairwise(edges))
 
 

@@ -162,7 +162,7 @@ PACK = np.dtype(
     [(name, POINTER) for name in ("x", "y", "taps")]
     + [
         (name, np.int64)
-        for name in ("count", "k_len", "depth", "first", "k_step", "column_step", "start", "columns")
+        for name in ("count", "k_len", "depth", "first", "fill", "k_step", "column_step", "start", "columns")
     ]
     + [("scale", np.float64)]
 )
@@ -174,7 +174,8 @@ def pack_pairs(vectors, item):
 
     y[block, first + t * ceil(k_len / 2) + p, j, q] = scale * x[taps[t] + (2p + q) * k_step + (start + block * width + j) * column_step]
 
-    for the numbers x of `item` bytes, and 0 past `k_len` and `columns`; width = 16 * vectors. There are `depth` pairs in a block of y.
+    for the numbers x of `item` bytes, and 0 past `k_len` and `columns`; width = 16 * vectors. There are `depth` pairs in a block of y,
+    the last `fill` of which become zeros.
     k_step or column_step is 1.
     """
     width = vectors * LANES
@@ -203,6 +204,9 @@ def pack_pairs(vectors, item):
                                 )  # fmt: skip
                         else:
                             pair_columns(x, d.column_step, here, min(left, 2 * LANES), scale, y, width, item)
+        if d.fill > 0:
+            for block in range(blocks):
+                clear_bytes(ys + ((block + 1) * d.depth - d.fill) * width * 4, d.fill * width * 4)
 
     return body
 

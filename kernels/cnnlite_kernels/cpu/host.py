@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import re
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from typing import NamedTuple
 import llvmlite.binding as llvm
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+
+ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18  # a system call of x86-64 Linux
 
 
 class Host(NamedTuple):
@@ -40,7 +43,17 @@ def host() -> Host:
         module.triple = llvm.get_process_triple()
         assembly = codegen._tm.emit_assembly(module)
     if re.search(r"\bzmm\d", assembly):
-        return Host(64, 32, "avx512" if "vcvtneps2bf16" in assembly else None)
+        if "vcvtneps2bf16" not in assembly:
+            return Host(64, 32)
+        return Host(64, 32, "amx" if _amx(codegen._tm_features) else "avx512")
     if re.search(r"\bymm\d", assembly):
         return Host(32, 16)
     return Host(16, 16 if "xmm" in assembly else 32)
+
+
+def _amx(features: str) -> bool:
+    """Whether the target has AMX's bfloat16, and Linux lets this process use it: it wants to be asked, once, for room to save tiles."""
+    if not {"+amx-tile", "+amx-bf16"} <= set(features.split(",")):
+        return False
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    return syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0
