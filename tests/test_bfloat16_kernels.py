@@ -170,3 +170,16 @@ def test_sums_of_bfloat16_outputs_are_rounded_once() -> None:
     expected = reference.conv2d(rounded(x), rounded(w), padding="same")
     assert np.all(np.abs(from_bits(y) - expected) <= 2.0**-8 * np.abs(expected) + 1e-3)
     assert np.mean(y == to_bits(expected)) > 0.99
+
+
+def test_many_images_are_turned_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_pixels, "PIECE", 1)
+    conv = Conv(Window2D.of(2), 8, 9, 5, 3)
+    x, grad_y = integers(5, 8, 9, 5), integers(5, 7, 8, 3)
+    grad_w = np.full((2, 2, 5, 3), np.nan, np.float32)
+    plan = Plan()
+    by_pixels.add_from_images(plan, conv, images(x)[0], images(grad_y)[0], pointer_to(grad_w))
+    entries = len(plan.entries())
+    run(plan)
+    assert entries == 5 * 3
+    np.testing.assert_array_equal(grad_w, reference.conv2d_grad_weights(x, grad_y, grad_w.shape))

@@ -17,8 +17,10 @@ from cnnlite_kernels.cpu.images import NO_HALO, Images, clear_halo
 from cnnlite_kernels.cpu.memory import Pointer
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.product import Rows
+from cnnlite_kernels.cpu.tile import ACCUMULATE
 
 SHORT_ROW = 28  # pixels
+PIECE = 1 << 17  # numbers of x and grad_y that are turned and packed at a time, so that L2 holds them
 
 
 class Turned(NamedTuple):
@@ -127,3 +129,27 @@ def add_grad_weights(
     n, r = np.meshgrid(np.arange(x.n), np.arange(oh), indexing="ij")
     taps = (n * x.image + r * (sh // x.row_step) * x.row).reshape(-1)
     add_product(plan, x.start, packed, grad_w, rows, conv.cout, taps, ow, flags=flags, within=columns)
+
+
+def add_from_images(
+    plan: Plan, conv: Conv, x: Images, grad_y: Images, grad_w: Pointer, *, item: int = 4, flags: int = 0
+) -> None:
+    """Emits grad_w from images of float32 (item 4) or bfloat16 (2) without halos, which are turned and packed in scratch, some at a time:
+    no fewer than make up for reading and writing grad_w once more."""
+    conv = merged(conv)
+    oh, ow = conv.output
+    x, grad_y = x._replace(h=conv.h, w=conv.w), grad_y._replace(h=oh, w=ow)
+    each = max(1, -(-max(PIECE, conv.weights) // (x.image + grad_y.image)))
+    mark = plan.mark()
+    for first in range(0, x.n, each):
+        plan.free(mark)
+        n = min(each, x.n - first)
+        to = turned(conv, n, grad_w)
+        to = to._replace(start=plan.scratch(2 * to.size))
+        packed = plan.scratch(packed_outputs(conv, n))
+        add_turn(plan, conv, x._replace(start=x.start + first * x.image * item, n=n), to, item)
+        add_pack_outputs(
+            plan, conv, grad_y._replace(start=grad_y.start + first * grad_y.image * item, n=n), packed, item
+        )
+        add_grad_weights(plan, conv, to, packed, grad_w, flags=flags if first == 0 else flags | ACCUMULATE)
+    plan.free(mark)

@@ -139,10 +139,11 @@ def grad_weights(conv: Conv, n: int) -> Work:
     before = []
     for first, stop in pieces(n, number_of_parts(numbers, NUMBERS)):
         plan = Plan()
-        _add_prepare(
-            plan, conv, Cut(conv.window, conv.h, conv.w, stop - first, first, 0, 0), conv,
-            x._replace(start=x.start + first * x.image * 2, n=stop - first), packed, (first, n),
-        )  # fmt: skip
+        cut = Cut(conv.window, conv.h, conv.w, stop - first, first, 0, 0)
+        some, grad_y = _operands(conv, cut, conv)
+        to = x._replace(start=x.start + first * x.image * 2, n=stop - first)
+        by_pixels.add_turn(plan, conv, some, to)
+        by_pixels.add_pack_outputs(plan, conv, grad_y, packed, part=(first, n))
         before.append(Part(plan))
     parts = []
     columns = list(pieces(conv.cout, wanted, WIDTH))
@@ -154,12 +155,10 @@ def grad_weights(conv: Conv, n: int) -> Work:
     return Work([before, parts], packed.offset + by_pixels.packed_outputs(conv, n))
 
 
-def _add_prepare(plan: Plan, conv: Conv, cut: Cut, here: Conv, turned, packed: Pointer, part=None) -> None:
-    """Emits the turning of a cut of x and the packing of its part of grad_y."""
+def _operands(conv: Conv, cut: Cut, here: Conv) -> tuple[Images, Images]:
+    """A cut of x and its part of grad_y."""
     x = Images(X + x_start(conv, cut) * 4, cut.n, here.h, here.w, here.cin)
-    grad_y = Images(Y + y_start(conv, cut) * 4, cut.n, *here.output, here.cout)
-    by_pixels.add_turn(plan, here, x, turned)
-    by_pixels.add_pack_outputs(plan, here, grad_y, packed, part=part)
+    return x, Images(Y + y_start(conv, cut) * 4, cut.n, *here.output, here.cout)
 
 
 def _summed_grad_weights(conv: Conv, n: int, wanted: int, numbers: int) -> Work:
@@ -171,15 +170,10 @@ def _summed_grad_weights(conv: Conv, n: int, wanted: int, numbers: int) -> Work:
         plan = Plan()
         for cut in cuts[first:stop]:
             here = conv._replace(window=cut.window, h=cut.h)
-            mark = plan.mark()
-            x = by_pixels.turned(here, cut.n, SHARED)
-            x = x._replace(start=plan.scratch(x.size * 2))
-            packed = plan.scratch(by_pixels.packed_outputs(here, cut.n))
-            _add_prepare(plan, conv, cut, here, x, packed)
-            by_pixels.add_grad_weights(
-                plan, here, x, packed, SHARED + number * conv.weights * 4, flags=ACCUMULATE if cut != cuts[first] else 0
+            by_pixels.add_from_images(
+                plan, here, *_operands(conv, cut, here), SHARED + number * conv.weights * 4,
+                flags=ACCUMULATE if cut != cuts[first] else 0,
             )  # fmt: skip
-            plan.free(mark)
         parts.append(Part(plan))
     sums = []
     for first, stop in pieces(conv.weights, number_of_parts(len(shares) * conv.weights, NUMBERS)):
