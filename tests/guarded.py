@@ -90,6 +90,14 @@ def run_convolutions(dtype: type, at_end: bool) -> Pairs:
         yield grad_x, reference.conv2d_grad_input(grad_y, w, x.shape, **case.options)
         grad_w = kernels.conv2d_grad_weights(x, grad_y, w.shape, out=operands.out(*w.shape), **case.options)
         yield grad_w, reference.conv2d_grad_weights(x, grad_y, w.shape, **case.options)
+        if (case.kernel, case.strides, case.dilation, case.groups) == ((3, 3), (1, 1), (1, 1), 1):
+            options = {**case.options, "algorithm": "winograd2x2"}
+            yield kernels.conv2d(x, w, b, out=operands.out(*y.shape), **options), y
+            grad = kernels.conv2d_grad_input(grad_y, w, x.shape, out=operands.out(*x.shape), **options)
+            yield grad, grad_x
+            if dtype is np.float64:
+                options["algorithm"] = "winograd"
+                yield kernels.conv2d(x, w, b, out=operands.out(*y.shape), **options), y
 
 
 def run_poolings(dtype: type, at_end: bool) -> Pairs:

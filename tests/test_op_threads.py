@@ -33,6 +33,11 @@ CALLS: dict[str, Callable[[], object]] = {
     "conv2d_deep": lambda: kernels.conv2d(DEEP, DEEP_W, padding="same", activation="relu"),
     "conv2d_deep_grad_input": lambda: kernels.conv2d_grad_input(DEEP, DEEP_W, DEEP.shape, padding="same"),
     "conv2d_deep_grad_weights": lambda: kernels.conv2d_grad_weights(DEEP, DEEP, DEEP_W.shape, padding="same"),
+    "conv2d_winograd": lambda: kernels.conv2d(X, W, BIAS, padding="same", algorithm="winograd"),
+    "conv2d_winograd_deep": lambda: kernels.conv2d(DEEP, DEEP_W, padding="same", algorithm="winograd"),
+    "conv2d_winograd_grad_input": lambda: kernels.conv2d_grad_input(
+        GRAD_Y, W, X.shape, padding="same", algorithm="winograd2x2"
+    ),
     "conv2d_depthwise": lambda: kernels.conv2d(X, DEPTHWISE, groups=20),
     "max_pool2d": lambda: kernels.max_pool2d(GRAD_Y, 3, strides=2),
     "max_pool2d_grad": lambda: kernels.max_pool2d_grad(GRAD_Y[:, :20, :18], X_POOLED, 2),

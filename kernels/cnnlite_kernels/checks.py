@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnlite_kernels.algorithms import DIRECT, TAPS, TILES
 from cnnlite_kernels.window import Window2D
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -206,6 +207,26 @@ def activation(op: str, value: Any) -> str | None:
             f'{op}: expected activation None, "relu", "sigmoid" or "tanh", got {value!r}; apply others to the result.'
         )
     return value
+
+
+def algorithm(op: str, value: Any) -> str:
+    """The name of an algorithm of a convolution."""
+    if not isinstance(value, str) or value not in TILES:
+        raise ValueError(
+            f'{op}: expected algorithm "direct", "winograd" or "winograd2x2", got {value!r}; leave it out for the direct one.'
+        )
+    return value
+
+
+def algorithm_fits(op: str, value: str, window: Window2D, groups: int) -> None:
+    """Raises a ValueError unless an algorithm can compute a convolution."""
+    if value != DIRECT and (window.kernel, window.strides, window.dilation, groups) != (
+        (TAPS, TAPS), (1, 1), (1, 1), 1
+    ):  # fmt: skip
+        raise ValueError(
+            f"{op}: expected a 3 x 3 window, strides 1, dilation 1 and groups=1 for algorithm={value!r}, got a window of "
+            f"{window.kernel}, strides {window.strides}, dilation {window.dilation} and groups={groups}; leave algorithm out."
+        )
 
 
 def convolution(

@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cnnlite_kernels.algorithms import multiplications
 from cnnlite_kernels.cpu.allowance import allowed_cpus
 
 FILE = "costs.json"
@@ -93,6 +94,13 @@ def estimate(work: Work, costs: Costs) -> Estimate:
 def convolution(y_shape: Shape, w_shape: Shape, read: int, written: int, item: int) -> Work:
     """Of a convolution and of both its gradients."""
     return Work(2 * math.prod(y_shape) * math.prod(w_shape[:3]), read, written, item)
+
+
+def winograd(tile: int, y_shape: Shape, w_shape: Shape, read: int, written: int, item: int) -> Work:
+    """Of a convolution in tiles of outputs (of its gradient: y is x): the products alone, for the transforms are few beside them."""
+    n, h, w, _ = y_shape
+    operations = 2 * multiplications(tile, n, h, w) * w_shape[2] * w_shape[3]
+    return Work(operations, read, written, item)
 
 
 def product(m: int, n: int, k: int, item: int) -> Work:

@@ -29,6 +29,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "conv2d": ("conv2d", "conv2d"),
     "conv2d_grad_input": ("conv2d", "conv2d_grad_input"),
     "conv2d_grad_weights": ("conv2d", "conv2d_grad_weights"),
+    "conv2d_winograd": ("winograd", "conv2d"),
+    "conv2d_grad_input_winograd": ("winograd", "conv2d_grad_input"),
     "max_pool2d": ("max_pool2d", "max_pool2d"),
     "max_pool2d_grad": ("max_pool2d", "max_pool2d_grad"),
     "matmul": ("matmul", "matmul"),
@@ -36,8 +38,10 @@ TABLE: dict[str, tuple[str, str]] = {
     "activation_grad": ("activations", "activation_grad"),
     "softmax_cross_entropy": ("softmax_cross_entropy", "softmax_cross_entropy"),
 }
+# Algorithms that the CPU has and GPUs have not: "auto" leaves them to the CPU.
+CPU_ONLY = frozenset(op for op in TABLE if op.endswith("_winograd"))
 # Ops whose GPU kernels are of float32 only: "auto" leaves float64 to the CPU, which is faster at it than most GPUs.
-FLOAT32_ONLY = frozenset(op for op in TABLE if op.startswith(("conv2d", "matmul")))
+FLOAT32_ONLY = frozenset(op for op in TABLE if op.startswith(("conv2d", "matmul"))) - CPU_ONLY
 
 
 def find(op: str, device: Any, *operands: Any, name: str | None = None) -> Callable:
@@ -50,7 +54,7 @@ def find(op: str, device: Any, *operands: Any, name: str | None = None) -> Calla
         name: what a message calls the op, if not `op`.
 
     Raises:
-        ValueError: another device, or "cpu" for operands on a GPU.
+        ValueError: another device, "cpu" for operands on a GPU, or a GPU for an algorithm that is the CPU's only.
         RuntimeError: a device that is not there.
 
     >>> find("matmul", "tpu")
@@ -59,10 +63,16 @@ def find(op: str, device: Any, *operands: Any, name: str | None = None) -> Calla
     """
     # A comparison for each NumPy array and no more: this is on the way of every op.
     remote = any(type(x) is not np.ndarray and x is not None and _on_gpu(x) for x in operands)
+    if op in CPU_ONLY and (remote or device not in (None, "auto", "cpu")):
+        where = "an operand on a GPU" if remote else f'device "cuda:{cuda_number(name or op, device)}"'
+        raise ValueError(
+            f'{name or op}: expected arrays in the host\'s memory and no GPU for algorithm="winograd", which only the CPU has, '
+            f"got {where}; leave algorithm out there."
+        )
     if device is None or device == "auto":
         if remote:
             return _on_cuda(op, name or op, None)
-        if device is None or not usable():
+        if device is None or op in CPU_ONLY or not usable():
             return _load("cpu", op)
         return functools.partial(_cheapest, op)
     if device == "cpu":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnlite_kernels import checks, costs, dispatch
+from cnnlite_kernels.algorithms import DIRECT, dispatched, tile_of
 from cnnlite_kernels.costs import Costs, Estimate, Shape, Work
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax")
@@ -69,6 +70,7 @@ def explain(
     padding: Any = "valid",
     dilation: Any = (1, 1),
     groups: int = 1,
+    algorithm: str = "direct",
     pool_size: Any = None,
     transpose_a: bool = False,
     transpose_b: bool = False,
@@ -80,7 +82,7 @@ def explain(
         shapes: of its operands in their order, as (8, 28, 28, 1), (3, 3, 1, 32) for conv2d; the shape that conv2d_grad_input and
             conv2d_grad_weights take as their third argument is given like theirs.
         dtype: "float32" or "float64".
-        strides, padding, dilation, groups, pool_size, transpose_a, transpose_b: as the op takes them.
+        strides, padding, dilation, groups, algorithm, pool_size, transpose_a, transpose_b: as the op takes them.
 
     Returns:
         An Explanation, which prints as a few lines.
@@ -100,10 +102,11 @@ def explain(
         raise TypeError(
             f'explain: expected dtype "float32" or "float64", got {dtype!r}; pass the one that the arrays have.'
         )
-    options = (strides, padding, dilation, groups, pool_size, transpose_a, transpose_b)
+    algorithm = checks.algorithm("explain", algorithm)
+    options = (strides, padding, dilation, groups, algorithm, pool_size, transpose_a, transpose_b)
     work = _work(op, _shapes(op, shapes), np.dtype(dtype).itemsize, *options)
     constants, origin = costs.current()
-    return choose(op, work, constants, origin, dispatch.why_not())
+    return choose(dispatched(op, algorithm), work, constants, origin, dispatch.why_not())
 
 
 def _shapes(op: str, shapes: tuple[Any, ...]) -> tuple[Shape, ...]:
@@ -129,7 +132,9 @@ def choose(op: str, work: Work, constants: Costs, origin: str, missing: str | No
     seconds = costs.estimate(work, constants)
     float64 = work.item == 8 and op in dispatch.FLOAT32_ONLY
     cpu, gpu = 1e6 * seconds.cpu, 1e6 * (seconds.gpu + seconds.upload + seconds.download)
-    if missing:
+    if op in dispatch.CPU_ONLY:
+        device, reason = "cpu", "only the CPU has this algorithm"
+    elif missing:
         device, reason = "cpu", "no GPU can be used here"
     elif float64:
         device, reason = "cpu", "the GPU's kernels of this op are of float32 only"
@@ -147,16 +152,24 @@ def choose(op: str, work: Work, constants: Costs, origin: str, missing: str | No
 
 
 def _work(
-    op: str, shapes: tuple[Shape, ...], item: int, strides: Any, padding: Any, dilation: Any, groups: int, pool_size: Any,
-    transpose_a: bool, transpose_b: bool,
+    op: str, shapes: tuple[Shape, ...], item: int, strides: Any, padding: Any, dilation: Any, groups: int, algorithm: str,
+    pool_size: Any, transpose_a: bool, transpose_b: bool,
 ) -> Work:  # fmt: skip
     """The work of a public op on arrays of these shapes."""
+    if dispatched(op, algorithm) not in (op, *dispatch.TABLE):
+        raise ValueError(
+            f'explain: expected algorithm "direct" for {op}, got {algorithm!r}; only conv2d and conv2d_grad_input have others.'
+        )
     sizes = tuple(math.prod(shape) for shape in shapes)
     if op in ("conv2d", "conv2d_grad_input", "conv2d_grad_weights"):
         first, second, third = (*shapes, ())[:3]
         x, w = {"conv2d": (first, second), "conv2d_grad_input": (third, second)}.get(op, (first, third))
-        _, _, y = checks.convolution(op, x, w, strides or 1, padding, dilation, groups)
+        window, _, y = checks.convolution(op, x, w, strides or 1, padding, dilation, groups)
         result = {"conv2d": y, "conv2d_grad_input": x, "conv2d_grad_weights": w}[op]
+        if algorithm != DIRECT:
+            checks.algorithm_fits(op, algorithm, window, groups)
+            tile = tile_of(algorithm, *result[1:3])
+            return costs.winograd(tile, result, w, sizes[0] + sizes[1], math.prod(result), item)
         return costs.convolution(y, w, sizes[0] + sizes[1], math.prod(result), item)
     if op == "matmul":
         a, b = shapes

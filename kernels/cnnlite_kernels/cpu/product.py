@@ -136,7 +136,7 @@ def add_pack(
 class Rows(NamedTuple):
     """Rows of a product: offsets in A, and of the C they make (one for each group of `pool` rows).
 
-    `groups` repeats them, `a_group` further in A and `c_group` further in C: the images of a batch.
+    `groups` repeats them, `a_group` further in A and `c_group` further in C: the images of a batch. With `b_group` each has its own B.
     """
 
     a: np.ndarray
@@ -145,6 +145,7 @@ class Rows(NamedTuple):
     a_group: int = 0
     c_group: int = 0
     pool: int = 1
+    b_group: int = 0
 
 
 def add_product(
@@ -184,7 +185,8 @@ def add_product(
         start = run.start * (depth if packed else 1)
         common: dict[str, Any] = dict(
             a=a, b=b + start * item, c=c + run.start * item, index=index + run.start, bias=bias + run.start * item,
-            rows_a=table_a, rows_c=table_c, groups=rows.groups, a_group=rows.a_group, c_group=rows.c_group, row_blocks=blocks,
+            rows_a=table_a, rows_c=table_c, groups=rows.groups, a_group=rows.a_group, b_group=rows.b_group,
+            c_group=rows.c_group, row_blocks=blocks,
             chunk=max(1, CACHE // max(1, mr * at_once * k_len * item)) if packed else blocks,
             col_blocks=run.blocks, b_block=depth * columns_here if packed else columns_here,
             k_len=k_len, a_step=a_step, b_step=b_step, tail_lanes=run.tail,

@@ -16,6 +16,7 @@ SWEEP = np.dtype(
         for name in (
             "groups",  # repetitions of everything below, each a_group further in A and c_group in C (images, say)
             "a_group",
+            "b_group",
             "c_group",
             "row_blocks",  # tiles along the rows, MR rows each: the tables hold row_blocks * MR offsets
             "chunk",  # tiles along the rows that are finished for all columns before the next are begun (they fit in L2)
@@ -57,7 +58,7 @@ def sweep(mr, nv, lanes, item, packed, tail, pool):
                                 a + group * d.a_group * item,
                                 rows_a + row * mr * 8,
                                 taps_a + block * d.taps * 8,
-                                b + col * d.b_block * item,
+                                b + (group * d.b_group + col * d.b_block) * item,
                                 taps_b + block * d.taps * 8,
                                 c + (group * d.c_group + col * columns) * item,
                                 rows_c + row * (mr // pool) * 8,
