@@ -28,6 +28,11 @@ Timed = Callable[[str, str, Call], None]
 MATMULS = [*(case for case in DOCUMENTED if isinstance(case, MatmulCase)), *SQUARE]
 CONVS = [*(case for case in DOCUMENTED if isinstance(case, ConvCase)), *RESNET50, *VGG16, *LARGE_CONVS]
 POOLS = [*(case for case in DOCUMENTED if isinstance(case, PoolCase)), *LARGE_POOLS]
+WINOGRAD = [
+    case
+    for case in (*RESNET50, *VGG16)
+    if case.kernel == (3, 3) and case.strides == (1, 1) and case.cin == case.cout
+]
 LOGITS = [(32, 10), (256, 10), (32, 1000), (256, 1000)]
 
 
@@ -39,6 +44,13 @@ def test_matmul(case: MatmulCase, timed: Timed) -> None:
 @pytest.mark.parametrize("case", CONVS, ids=str)
 def test_conv2d(case: ConvCase, timed: Timed) -> None:
     timed("conv2d", str(case), calls.conv2d(case, "forward"))
+
+
+@pytest.mark.parametrize("algorithm", ["winograd2x2", "winograd"])
+@pytest.mark.parametrize("case", WINOGRAD, ids=str)
+def test_conv2d_winograd(case: ConvCase, algorithm: str, timed: Timed) -> None:
+    """Counted as the direct algorithm's operations, so that the rows compare: more than the whole limit is no mistake."""
+    timed(f"conv2d {algorithm}", str(case), calls.conv2d(case, "forward", algorithm))
 
 
 @pytest.mark.parametrize("case", CONVS, ids=str)

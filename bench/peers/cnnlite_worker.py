@@ -97,10 +97,10 @@ def conv(request: Request) -> Measurement:
         "dilation": at.dilation,
         "groups": at.groups,
     }
-    x_shape, w_shape = at.x.shape, at.w.shape
+    x_shape, w_shape, algorithm = at.x.shape, at.w.shape, request.get("algorithm", "direct")
     passes = {
-        "forward": lambda: conv2d(at.x, at.w, **geometry),
-        "grad_input": lambda: conv2d_grad_input(at.grad_y, at.w, x_shape, **geometry),
+        "forward": lambda: conv2d(at.x, at.w, algorithm=algorithm, **geometry),
+        "grad_input": lambda: conv2d_grad_input(at.grad_y, at.w, x_shape, algorithm=algorithm, **geometry),
         "grad_weights": lambda: conv2d_grad_weights(at.x, at.grad_y, w_shape, **geometry),
     }
     once = passes[request["pass"]]

@@ -22,6 +22,7 @@ from roofline.work import Work
 
 PASSES = ("forward", "grad_input", "grad_weights")
 TOLERANCE = 1e-5
+WINOGRAD_TOLERANCE = 1e-4  # of sums of up to 4,608 products in tiles of 4 x 4; those of 2 x 2 are exact
 
 # The threads of a shape follow each other and share its operands and the reference's answer; then they may go.
 one_at_a_time = lru_cache(maxsize=1)
@@ -77,8 +78,8 @@ def matmul(case: MatmulCase) -> Call:
 
 
 @one_at_a_time
-def conv2d(case: ConvCase, which: str) -> Call:
-    """One of PASSES."""
+def conv2d(case: ConvCase, which: str, algorithm: str = "direct") -> Call:
+    """One of PASSES; the forward pass by an algorithm, each counted as the direct one's operations."""
     name, count = f"conv2d {which} {case}", work.of_conv(case)
     x, w, grad_y = whole_numbers(case.x_shape, case.w_shape, case.y_shape)
     if which == "forward":
@@ -86,8 +87,9 @@ def conv2d(case: ConvCase, which: str) -> Call:
         return Call(
             name,
             count,
-            lambda: ck.conv2d(x, w, out=y, **case.options),
+            lambda: ck.conv2d(x, w, algorithm=algorithm, out=y, **case.options),
             lambda: reference.conv2d(x, w, **case.options),
+            WINOGRAD_TOLERANCE if algorithm == "winograd" else None,
         )
     if which == "grad_input":
         grad_x = empty(case.x_shape, 3)
