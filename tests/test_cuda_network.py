@@ -200,3 +200,40 @@ def test_precision_counts_from_the_next_call(monkeypatch: pytest.MonkeyPatch) ->
     assert 1e-4 < np.abs(rounded - exact).max() < 2**-7 * np.abs(exact).max() * 4
     precision.set_matmul_precision("float32")
     assert networks.same([model.predict(x)], [exact])
+
+
+def test_a_models_own_precision_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward, backward and training steps in bfloat16, whatever is set for all; another model's products stay exact."""
+    monkeypatch.setattr(precision, "_precision", "float32")
+    found = {}
+    for own in (None, "bfloat16"):
+        cnnlite.set_random_seed(1)
+        model = models.Sequential(
+            [layers.Input((64,)), layers.Dense(64), layers.Dense(64)], device="cuda", mixed_precision=own
+        )
+        x = networks.samples(model, 64)
+        y = model.forward(x)
+        found[own] = [model.predict(x), y, model.backward(y), *model.gradients]
+        precision.set_matmul_precision("tf32" if own else "float32")
+        assert networks.same([model.predict(x)], found[own][:1]), (
+            "its own precision goes before the one for all"
+        )
+        precision.set_matmul_precision("float32")
+        model.compile("sgd", "mse")
+        model.train_on_batch(x, x)
+        found[own] += model.get_weights()
+    for exact, rounded in zip(found[None], found["bfloat16"], strict=True):
+        far = np.abs(rounded - exact).max() / np.abs(exact).max()
+        assert far < 2**-7 * 4
+        assert far > 1e-6
+    assert precision.get_matmul_precision() == "float32"
+
+
+def test_a_gpu_without_tensor_cores_for_it_is_told_of(device: Counted) -> None:  # noqa: F811
+    device.capability = (7, 5)
+    model = networks.path("softmax inside", device="cuda", mixed_precision="bfloat16")
+    x = networks.samples(model, 3)
+    with pytest.warns(
+        UserWarning, match=r"capability 8\.0 and up for bfloat16, got 7\.5; models compute in float32"
+    ):
+        model.predict(x)

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 PROGRAMS = 8  # of one kind that are kept, for as many batch sizes: an epoch has two, generators may have more
 
 
-def engine_for(device: Any, dtype: np.dtype) -> Any:
+def engine_for(device: Any, dtype: np.dtype, mixed_precision: str | None = None) -> Any:
     """What makes the programs: on the CPU for None, else on a device of cnnlite_kernels.cuda."""
     if device is None:
         from cnnlite.engine.cpu import engine as cpu
 
-        return cpu.Engine(dtype)
+        return cpu.Engine(dtype, mixed_precision)
     from cnnlite.engine.cuda import engine as cuda
 
-    return cuda.Engine(device)
+    return cuda.Engine(device, mixed_precision)
 
 
 class Network:
@@ -37,10 +37,18 @@ class Network:
 
     Args:
         layers: built; dtype: of their weights; device: None for the CPU, or a device of cnnlite_kernels.cuda.
+        mixed_precision: "bfloat16" for products of rounded numbers where the device has them; None leaves that to
+            `set_matmul_precision`.
     """
 
-    def __init__(self, layers: Sequence[Layer], dtype: np.dtype, device: Any = None) -> None:
-        self._layers, self._engine = list(layers), engine_for(device, dtype)
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        dtype: np.dtype,
+        device: Any = None,
+        mixed_precision: str | None = None,
+    ) -> None:
+        self._layers, self._engine = list(layers), engine_for(device, dtype, mixed_precision)
         self.exclusive = Exclusive()  # for whoever trains, evaluates, or makes a program
         self.key = np.zeros(1, np.int64)  # of the masks of dropout, set for each step
         self._lowered: dict[tuple, list[Stage]] = {}

@@ -32,7 +32,13 @@ class Learner(Inference):
     # compile
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None, **unsupported: Any
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        *,
+        mixed_precision: str | None = None,
+        **unsupported: Any,
     ) -> None:
         """Says how the model is trained.
 
@@ -40,14 +46,18 @@ class Learner(Inference):
             optimizer: a name ("adam", "sgd", "rmsprop") or an object of cnnlite.optimizers.
             loss: a name, an object of cnnlite.losses, or a function (y_true, y_pred) -> (losses (n,), gradient).
             metrics: a list of names ("accuracy"), functions (y_true, y_pred) -> numbers, or cnnlite.metrics.Metric.
+            mixed_precision: "bfloat16" for faster products of rounded numbers, in training and prediction: see the property
+                `mixed_precision`, which it sets; None leaves that as it is.
 
         Raises:
             ValueError: an unknown name. TypeError: something else.
         """
         if unsupported:
             raise TypeError(
-                f"compile: unknown arguments {sorted(unsupported)}; it takes optimizer, loss and metrics."
+                f"compile: unknown arguments {sorted(unsupported)}; it takes optimizer, loss, metrics and mixed_precision."
             )
+        if mixed_precision is not None:
+            self.mixed_precision = mixed_precision
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
         given = [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]

@@ -31,6 +31,7 @@ def model_config(model: Stack) -> dict[str, Any]:
     return {
         "name": model.name,
         "dtype": model.dtype.name,
+        "mixed_precision": model.mixed_precision,
         "input_shape": None if model.input_shape is None else list(model.input_shape),
         "layers": [
             {"class_name": type(layer).__name__, "config": layer.get_config()} for layer in model.layers
@@ -42,6 +43,7 @@ def model_from_config(config: dict[str, Any]) -> Sequential:
     from cnnlite.models.sequential import Sequential
 
     model = Sequential(name=config["name"], dtype=config["dtype"])
+    model.mixed_precision = config.get("mixed_precision")  # files before it was there have none
     if config["input_shape"] is not None:
         model.add(layers.Input(config["input_shape"]))
     for saved in config["layers"]:

@@ -18,6 +18,7 @@ class Sequential(Training):
         name: default: sequential, sequential_1, ...
         dtype: "float32" or "float64".
         device: None or "cpu", "cuda" or "cuda:N" for a GPU, "auto" for a GPU where there is one; `to` moves the model.
+        mixed_precision: None, or "bfloat16" for faster products of rounded numbers: see the property `mixed_precision`.
 
     >>> import numpy as np
     >>> from cnnlite import layers, models

@@ -10,6 +10,7 @@ import numpy as np
 from cnnlite import naming, seeds
 from cnnlite.layers import Input, Layer
 from cnnlite.layers.layer import as_shape, assign_all
+from cnnlite.models import mixed
 from cnnlite.models.placing import device_for
 from cnnlite.parameters import Parameter, Store
 
@@ -24,6 +25,7 @@ class Stack:
         name: default: sequential, sequential_1, ...
         dtype: "float32" or "float64", of weights and activations.
         device: None or "cpu", "cuda" or "cuda:N", or "auto" for a GPU where there is one.
+        mixed_precision: None or "bfloat16", see the property.
 
     Attributes:
         device: as given; `to` changes it.
@@ -36,10 +38,12 @@ class Stack:
         *,
         dtype: str = "float32",
         device: str | None = None,
+        mixed_precision: str | None = None,
     ) -> None:
         self.dtype = _dtype(dtype, type(self).__name__)
         self.name = name or naming.default_name(type(self))
         self._place(device, type(self).__name__)
+        self._mixed_precision = mixed.checked(mixed_precision, self.dtype, type(self).__name__)
         self.layers: list[Layer] = []
         self.input_shape: tuple[int, ...] | None = None
         self.built = False
@@ -88,6 +92,35 @@ class Stack:
                 'leave dtype out, or use device="cpu".'
             )
         self.device = device
+
+    # precision
+
+    @property
+    def mixed_precision(self) -> str | None:
+        """None, or "bfloat16": what Keras calls the policy "mixed_bfloat16". May be set at any time; `compile` can do so too.
+
+        With "bfloat16" the layers with weights multiply numbers that are rounded to bfloat16 (7 bits of fraction, float32's range),
+        wherever the device has instructions for that and they are faster. Everything else stays float32: the weights that the
+        optimizer moves and that are saved, its state, sums, biases, activation functions, losses, and what `predict` returns.
+
+        A processor without AVX512-BF16 and AMX, or a GPU below compute capability 8.0, computes in float32 and warns once.
+
+        Raises:
+            ValueError: another word. TypeError: a model of float64.
+
+        >>> from cnnlite import layers, models
+        >>> model = models.Sequential([layers.Input((4,)), layers.Dense(2)], mixed_precision="bfloat16")
+        >>> model.mixed_precision, model.get_weights()[0].dtype.name
+        ('bfloat16', 'float32')
+        """
+        return self._mixed_precision
+
+    @mixed_precision.setter
+    def mixed_precision(self, mixed_precision: str | None) -> None:
+        wanted = mixed.checked(mixed_precision, self.dtype, self.name)
+        if wanted != self._mixed_precision:
+            self._mixed_precision = wanted
+            self.forget()
 
     # layers
 
@@ -227,7 +260,8 @@ class Stack:
             from cnnlite.engine.network import Network
 
             self.build()
-            self._network = Network(self.layers, self.dtype, device_for(self.device, self.name))
+            device = device_for(self.device, self.name)
+            self._network = Network(self.layers, self.dtype, device, self._mixed_precision)
         return self._network
 
     @property

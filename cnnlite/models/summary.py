@@ -41,6 +41,8 @@ def summary(model: Stack, write: Callable[[str], object] = print) -> None:
     write(
         f"Non-trainable params: {total - trainable:,} ({_bytes((total - trainable) * model.dtype.itemsize)})"
     )
+    if model.mixed_precision is not None:
+        write(f"Mixed precision: products of {model.mixed_precision}, weights and sums of {model.dtype}")
 
 
 def _bytes(count: float) -> str:

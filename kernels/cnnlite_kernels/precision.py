@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 PRECISIONS = (FLOAT32, TF32, BFLOAT16)
 
 _precision = FLOAT32
+_here: ContextVar[str | None] = ContextVar("matmul_precision", default=None)
 
 
 def set_matmul_precision(precision: str) -> None:
@@ -39,9 +44,24 @@ def set_matmul_precision(precision: str) -> None:
 
 
 def get_matmul_precision() -> str:
-    """What was last set with `set_matmul_precision`, by any thread; "float32" at first.
+    """What was last set with `set_matmul_precision`, by any thread; "float32" at first. Within `matmul_precision` what that says.
 
     >>> get_matmul_precision()
     'float32'
     """
-    return _precision
+    return _here.get() or _precision
+
+
+@contextlib.contextmanager
+def matmul_precision(precision: str | None) -> Iterator[None]:
+    """Within, what this thread emits is rounded like this, whatever is set for all; None changes nothing.
+
+    >>> with matmul_precision("tf32"):
+    ...     get_matmul_precision()
+    'tf32'
+    """
+    before = _here.set(precision or _here.get())
+    try:
+        yield
+    finally:
+        _here.reset(before)

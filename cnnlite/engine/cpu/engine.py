@@ -31,7 +31,7 @@ class Engine:
 
     variant, ahead = None, False
 
-    def __init__(self, dtype: np.dtype) -> None:
+    def __init__(self, dtype: np.dtype, mixed_precision: str | None = None) -> None:
         self._dtype = dtype
         self.poolable = most_poolable()
         self._exclusive = Exclusive()

@@ -16,7 +16,7 @@ from cnnlite.engine.stages import Stage
 from cnnlite.parameters import Layout
 from cnnlite_kernels.cuda import activations
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.precision import get_matmul_precision
+from cnnlite_kernels.precision import get_matmul_precision, matmul_precision
 
 
 class _Backward(NamedTuple):
@@ -28,11 +28,17 @@ class _Backward(NamedTuple):
 
 
 class Passes:
-    """The forward pass of a batch of n, and backward passes over it: as engine.cpu.passes.Passes."""
+    """The forward pass of a batch of n, and backward passes over it: as engine.cpu.passes.Passes.
+
+    Args:
+        mixed_precision: a model's own, in which backward passes are emitted, or None to follow what is set for all.
+    """
 
     def __init__(
-        self, device: Any, stages: Sequence[Stage], n: int, numbers: Sequence[int], layout: Layout, key: np.ndarray
+        self, device: Any, stages: Sequence[Stage], n: int, numbers: Sequence[int], layout: Layout, key: np.ndarray,
+        mixed_precision: str | None = None,
     ) -> None:  # fmt: skip
+        self._mixed_precision = mixed_precision
         self._device, self._stages, self._n, self._layout, self._key = device, list(stages), n, layout, key
         self._weights = weights_of(stages)
         self._up = Staging(device, [Field("x", emit.inputs(stages[0], n), "float32"), KEY])
@@ -65,9 +71,10 @@ class Passes:
             grads: gradients with respect to outputs, by the number of the stage.
         """
         numbers = tuple(sorted(grads))
-        key = numbers, get_matmul_precision()  # the one of the forward pass may have been another
-        if key not in self._backward:
-            self._backward[key] = self._make_backward(numbers)
+        with matmul_precision(self._mixed_precision):
+            key = numbers, get_matmul_precision()  # the one of the forward pass may have been another
+            if key not in self._backward:
+                self._backward[key] = self._make_backward(numbers)
         made = self._backward[key]
         for number in numbers:
             made.up.host[str(number)][:] = np.asarray(grads[number]).reshape(-1)
