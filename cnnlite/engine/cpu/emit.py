@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cnnlite.engine.cpu import narrow
+from cnnlite.engine.cpu.narrow import Narrow
 from cnnlite.engine.stages import (
     ActivationStage,
     ConvStage,
@@ -15,7 +17,7 @@ from cnnlite.engine.stages import (
     needs_grad_input,
 )
 from cnnlite.parameters import Layout, Parameter
-from cnnlite_kernels.cpu import activations, conv2d, dropout, few_taps, max_pool2d, sparse
+from cnnlite_kernels.cpu import activations, bfloat16_conv2d, conv2d, dropout, few_taps, max_pool2d, sparse
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear_halo, with_halo
 from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer, pointer_to
@@ -48,10 +50,11 @@ def lists_of(stage: ConvStage, number: int, needs_input: bool, item: int) -> spa
 
 class Packed(NamedTuple):
     """Where the packed weights of a stage are: for the forward pass, and for the gradient of its input (flipped, or turned where
-    that works from lists)."""
+    that works from lists); and which of its products are of bfloat16."""
 
     forward: Pointer
     backward: Pointer
+    narrow: Narrow = Narrow()
 
 
 class Kept(NamedTuple):
@@ -92,6 +95,17 @@ def _halo_wanted(stages: Sequence[Stage], number: int):
     return NO_HALO
 
 
+def _item(plan: Plan, stages: Sequence[Stage], number: int, run: Run) -> int:
+    """Bytes of the numbers that a stage puts out: those of bfloat16 where the next product would round them anyway."""
+    pair = stages[number : number + 2]
+    both = len(pair) == 2 and all(
+        packed is not None and packed.narrow.forward for packed in run.packed[number : number + 2]
+    )
+    if both and getattr(pair[0], "activation", None) in (None, "relu"):
+        return bfloat16_conv2d.BYTES
+    return plan.item
+
+
 def _room(plan: Plan, n: int, shape: Shape, halo=NO_HALO) -> Images:
     images = Images(NOWHERE, n, *shape, halo)
     return images._replace(start=plan.scratch(images.size * plan.item))
@@ -106,7 +120,7 @@ def forward(
         keep: keep every stage's output, and places of maxima, for the backward pass; otherwise only two at a time have room.
         out: where the last stage's output goes; in scratch if None.
     """
-    kept = []
+    kept, x_item = [], plan.item
     rooms = None if keep else _two_rooms(plan, stages, x.n)
     for number, stage in enumerate(stages):
         x = _reshaped(x, stage.in_shape)
@@ -118,17 +132,18 @@ def forward(
             y = Images(rooms[number % 2], x.n, *stage.out_shape, halo)
         else:
             y = _room(plan, x.n, stage.out_shape, halo)
+        y_item = plan.item if keep else _item(plan, stages, number, run)
         index = NOWHERE
         if keep and isinstance(stage, ConvStage) and stage.pool:
             index = plan.scratch(y.size)
         elif keep and isinstance(stage, PoolStage):
             index = plan.scratch(y.size * 4)
-        add_clear_halo(plan, y)
-        _stage_forward(plan, stage, x, y, index, run, number)
+        add_clear_halo(plan, y, y_item)
+        _stage_forward(plan, stage, x, x_item, y, y_item, index, run, number)
         if not keep:
             plan.free(mark)
         kept.append(Kept(x, y, index))
-        x = y
+        x, x_item = y, y_item
     return kept
 
 
@@ -141,15 +156,26 @@ def _two_rooms(plan: Plan, stages: Sequence[Stage], n: int) -> list[Pointer]:
 
 
 def _stage_forward(
-    plan: Plan, stage: Stage, x: Images, y: Images, index: Pointer, run: Run, number: int
-) -> None:
+    plan: Plan, stage: Stage, x: Images, x_item: int, y: Images, y_item: int, index: Pointer, run: Run, number: int
+) -> None:  # fmt: skip
     if isinstance(stage, ConvStage):
         packed = run.packed[number]
         assert packed is not None
         conv = conv_of(stage)._replace(used=None)
         bias = None if stage.bias is None else where(stage.bias)
         relu = stage.activation == "relu"
-        conv2d.add_forward(plan, conv, x, packed.forward, bias, y, relu=relu, pool=stage.pool, index=index)
+        if packed.narrow.forward:
+            mark = plan.mark()
+            if x_item != bfloat16_conv2d.BYTES:
+                x = narrow.rounded(plan, x, conv.halo)
+            bfloat16_conv2d.add_forward(
+                plan, conv, x, packed.forward, bias, y, item=y_item, relu=relu, pool=stage.pool, index=index
+            )
+            plan.free(mark)
+        else:
+            conv2d.add_forward(
+                plan, conv, x, packed.forward, bias, y, relu=relu, pool=stage.pool, index=index
+            )
         if stage.activation and not relu:
             activations.add_forward(plan, stage.activation, y, y)
     elif isinstance(stage, PoolStage):
@@ -254,7 +280,8 @@ def _conv_backward(
     # the gradient before activation and pooling, with zeros around it where grad_input reads them
     before = grad
     if stage.pool or stage.activation:
-        halo = conv2d.grad_halo(conv) if grad_x is not None else NO_HALO
+        wide = grad_x is not None and not packed.narrow.grad_input  # else it gets its halo when it is rounded
+        halo = conv2d.grad_halo(conv) if wide else NO_HALO
         before = _room(plan, x.n, (*conv.output, conv.cout), halo)
     if grad_x is not None:
         add_clear_halo(plan, before)
@@ -264,8 +291,13 @@ def _conv_backward(
         activations.add_grad(plan, stage.activation, y, grad, before, grad_b, to.accumulate)
     elif grad_b != NOWHERE:
         activations.add_grad(plan, None, grad, grad, grad, grad_b, to.accumulate)
-    if grad_w != NOWHERE:
-        conv2d.add_grad_weights(plan, conv, x, before, grad_w, flags=ACCUMULATE if to.accumulate else 0)
-    if grad_x is not None:
+    flags = ACCUMULATE if to.accumulate else 0
+    if grad_w != NOWHERE and packed.narrow.grad_weights:
+        narrow.add_grad_weights(plan, conv, x, before, grad_w, flags)
+    elif grad_w != NOWHERE:
+        conv2d.add_grad_weights(plan, conv, x, before, grad_w, flags=flags)
+    if grad_x is not None and packed.narrow.grad_input:
+        narrow.add_grad_input(plan, conv, before, packed.backward, grad_x)
+    elif grad_x is not None:
         conv2d.add_grad_input(plan, conv, before, packed.backward, grad_x)
     plan.free(mark)

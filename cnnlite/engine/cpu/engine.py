@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from cnnlite.engine.cpu.programs import Predict, Supervised
 from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.stages import Stage, needs_grad_input
 from cnnlite.parameters import Layout
+from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.product import most_poolable
+from cnnlite_kernels.precision import BFLOAT16, FLOAT32, get_matmul_precision
 
 if TYPE_CHECKING:
     from cnnlite.losses.loss import LossKernel
@@ -23,29 +26,45 @@ if TYPE_CHECKING:
 class Engine:
     """Makes programs that run on the CPU.
 
+    Args:
+        mixed_precision: a model's own, or None to follow what is set for all.
+
     Attributes:
         poolable: the most outputs in a pooling window that a convolution can pool in its own loop.
-        variant: what programs depend on that may change; nothing here.
+        variant: what programs depend on that may change: how products are rounded.
         ahead: whether programs can begin a batch before the one before has ended.
     """
 
-    variant, ahead = None, False
+    ahead = False
 
     def __init__(self, dtype: np.dtype, mixed_precision: str | None = None) -> None:
         self._dtype = dtype
         self.poolable = most_poolable()
+        self._own, self._narrows = mixed_precision, dtype == np.float32 and host().bfloat16 is not None
+        if mixed_precision and not self._narrows:
+            warnings.warn(
+                "mixed_precision: expected a processor with AVX512-BF16 or AMX for bfloat16; models compute in float32 on this one.",
+                stacklevel=2,
+            )
         self._exclusive = Exclusive()
         self._packings: dict[tuple, Packing] = {}
 
+    @property
+    def variant(self) -> str:
+        asked = self._own or get_matmul_precision()
+        return BFLOAT16 if self._narrows and asked == BFLOAT16 else FLOAT32
+
     def _packing(self, stages: Sequence[Stage], flipped: Sequence[bool] | None) -> Packing:
         """Packed weights, shared by all programs with the same stages: pooling decides which form the backward pass needs."""
+        mixed = self.variant == BFLOAT16
         key = (
+            mixed,
             tuple((id(getattr(stage, "kernel", None)), getattr(stage, "pool", None)) for stage in stages),
             None if flipped is None else tuple(flipped),
         )
         with self._exclusive:
             if key not in self._packings:
-                self._packings[key] = Packing(stages, flipped, self._dtype)
+                self._packings[key] = Packing(stages, flipped, self._dtype, mixed)
             return self._packings[key]
 
     def predict(self, stages: Sequence[Stage], n: int) -> Predict:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from cnnlite.engine.cpu.emit import Packed, conv_of, lists_of, where
+from cnnlite.engine.cpu.narrow import Narrow, chosen
 from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.mirrored import Mirrored, aligned_zeros
-from cnnlite_kernels.cpu import conv2d, sparse
+from cnnlite_kernels.cpu import bfloat16_conv2d, conv2d, sparse
 from cnnlite_kernels.cpu.memory import NOWHERE, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
 
@@ -20,12 +22,15 @@ class Packing:
 
     Args:
         flipped: for each stage whether the gradient of its input is needed, or None for a forward pass alone.
+        mixed: whether products may be of bfloat16.
 
     Attributes:
         packed: where they are, by the number of the stage; parts: the parts of a segment that makes them.
     """
 
-    def __init__(self, stages: Sequence[Stage], flipped: Sequence[bool] | None, dtype: np.dtype) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], flipped: Sequence[bool] | None, dtype: np.dtype, mixed: bool = False
+    ) -> None:
         self.packed: list[Packed | None] = []
         self.parts: list[Part] = []
         self._kept: list[np.ndarray] = []
@@ -38,27 +43,37 @@ class Packing:
             assert store is not None
             values[id(store)] = store.values
             conv, w = conv_of(stage), where(stage.kernel)
-            forward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
+            needs_input = bool(flipped and flipped[number])
+            lists = lists_of(stage, number, needs_input, dtype.itemsize)
+            narrow = chosen(conv, lists is not None) if mixed else Narrow()
             plan = Plan(dtype.itemsize)
-            conv2d.add_pack_weights(plan, conv, w, forward)
+            if narrow.forward:
+                forward = self._room(bfloat16_conv2d.packed_weights(conv), np.uint8)
+                bfloat16_conv2d.add_pack_weights(plan, conv, w, forward)
+            else:
+                forward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
+                conv2d.add_pack_weights(plan, conv, w, forward)
             self.parts.append(Part(plan))
             backward = NOWHERE
-            if flipped and flipped[number]:
+            if needs_input:
                 plan = Plan(dtype.itemsize)
-                if lists_of(stage, number, True, dtype.itemsize):
+                if narrow.grad_input:
+                    backward = self._room(bfloat16_conv2d.flipped_weights(conv), np.uint8)
+                    bfloat16_conv2d.add_flip_weights(plan, conv, w, backward)
+                elif lists is not None:
                     backward = self._room(conv.weights, dtype)
                     sparse.add_turned_weights(plan, conv, w, backward)
                 else:
                     backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
                     conv2d.add_flip_weights(plan, conv, w, backward)
                 self.parts.append(Part(plan))
-            self.packed.append(Packed(forward, backward))
+            self.packed.append(Packed(forward, backward, narrow))
         self._values = list(values.values())
         self._job = Job([self.parts])
         self._versions: list[int] = []
         self._exclusive = Exclusive()
 
-    def _room(self, count: int, dtype: np.dtype):
+    def _room(self, count: int, dtype: Any):
         self._kept.append(aligned_zeros(count, dtype))
         return pointer_to(self._kept[-1])
 

@@ -130,11 +130,11 @@ def copy_with_halo(item):
     return body
 
 
-def add_clear_halo(plan, y: Images) -> None:
-    """Writes the zeros around y, unless it has no halo."""
+def add_clear_halo(plan, y: Images, item: int | None = None) -> None:
+    """Writes the zeros around y, unless it has no halo. item: bytes of y's numbers, if not the plan's."""
     if y.halo == NO_HALO or y.n == 0:
         return
-    plan.add(clear_halo, plan.item, y=y.start, n=y.n, h=y.h, row=y.w * y.c, **margins(y))
+    plan.add(clear_halo, item or plan.item, y=y.start, n=y.n, h=y.h, row=y.w * y.c, **margins(y))
 
 
 def with_halo(

@@ -1,0 +1,119 @@
+"""Mixed precision on the CPU: which products of a stage take operands of bfloat16, and those products.
+
+Weights are rounded when they are packed, images when they are turned or copied for a product, unless the stage before has written
+them as bfloat16. Sums, biases, activations that the backward pass reads, and all gradients in memory stay float32.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnlite_kernels.cpu import bfloat16_conv2d
+from cnnlite_kernels.cpu.bfloat16_conv2d import BYTES
+from cnnlite_kernels.cpu.bfloat16_grad_weights import add_from_images, merged
+from cnnlite_kernels.cpu.bfloat16_pack import turn_images
+from cnnlite_kernels.cpu.bfloat16_product import add_pack, add_product, packed_bytes
+from cnnlite_kernels.cpu.bfloat16_tile import LANES
+from cnnlite_kernels.cpu.conv2d import Conv
+from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear_halo
+from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
+from cnnlite_kernels.cpu.plan import Plan
+from cnnlite_kernels.cpu.product import Rows
+
+# Seen on Zen 5. Cycles:
+LAST_ODD = 2.5  # of a step with a single number in place of a pair, where a pair takes 1
+TAP = 1.0  # of a tap besides its sums
+TURN = 10.0  # to round and turn 16 numbers of x for the gradient of the weights
+PACK = 4.0  # to round and pack 16 numbers of grad_y for it
+WORTH = 0.85  # the most that it may take, over the time in float32
+
+
+class Narrow(NamedTuple):
+    """Which products of a stage take operands of bfloat16."""
+
+    forward: bool = False
+    grad_input: bool = False
+    grad_weights: bool = False
+
+
+def chosen(conv: Conv, sparse: bool) -> Narrow:
+    """The products that pay, by a model in cycles of one output pixel: a sum of vectors of 16 columns, two steps a cycle.
+
+    sparse: the gradients are made from lists (cnnlite_kernels.cpu.sparse), in float32.
+    """
+    if conv.groups > 1 or 0 in conv.output:
+        return Narrow()
+    kw, (oh, ow) = conv.window.kernel[1], conv.output
+    row = kw * conv.cin if conv.window.dilation[1] == 1 else conv.cin  # numbers that lie side by side
+    sums = conv.depth * _vectors(conv.cout) / 2  # cycles of the product in float32
+    x_pixels = conv.h * conv.w / (oh * ow)  # an output
+    # of small images float32's gradient of x goes from output to output, bfloat16's from pixel to pixel
+    scattered = min(1.0, 1 / x_pixels) if conv.window.strides == (1, 1) else 1.0
+    turning = TURN * x_pixels * _vectors(conv.cin) + PACK * _vectors(conv.cout)
+    return Narrow(
+        forward=_half(row) < WORTH,
+        grad_input=not sparse and _half(conv.cout) < WORTH * scattered,
+        grad_weights=not sparse and oh * ow > 1 and 0.5 + turning / sums < WORTH,
+    )
+
+
+def _vectors(channels: int) -> int:
+    return -(-channels // LANES)
+
+
+def _half(count: int) -> float:
+    """The time of a sum over `count` numbers in pairs, over that of one by one.
+
+    >>> _half(64), _half(3)
+    (0.5, 1.1666666666666667)
+    """
+    return (count // 2 + LAST_ODD * (count % 2)) / count
+
+
+def rounded(plan: Plan, x: Images, halo) -> Images:
+    """A copy of x in scratch, rounded to bfloat16, with a halo of zeros."""
+    y = x._replace(halo=halo)
+    y = y._replace(start=plan.scratch(y.size * BYTES))
+    bfloat16_conv2d.add_round(plan, x, y)
+    return y
+
+
+def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images) -> None:
+    """Emits grad_x from float32 grad_y; packed: from bfloat16_conv2d.add_flip_weights."""
+    grad_y = rounded(plan, grad_y, bfloat16_conv2d.grad_halo(conv))
+    bfloat16_conv2d.add_grad_input(plan, conv, grad_y, packed, grad_x)
+
+
+def add_grad_weights(plan: Plan, conv: Conv, x: Images, grad_y: Images, grad_w: Pointer, flags: int) -> None:
+    """Emits grad_w from float32 x and grad_y: pairs are of pixels side by side, or of images where that leaves fewer without another."""
+    ow, around = conv.output[1], x.halo != NO_HALO or grad_y.halo != NO_HALO
+    if (around and merged(conv) != conv) or _half(x.n) + TAP / x.n < _half(ow) + TAP / ow:
+        _add_grad_weights_by_images(plan, conv, x, grad_y, grad_w, flags)
+    else:
+        add_from_images(plan, conv, x, grad_y, grad_w, flags=flags)
+
+
+def _add_grad_weights_by_images(
+    plan: Plan, conv: Conv, x: Images, grad_y: Images, grad_w: Pointer, flags: int
+) -> None:
+    """The same sum with the images of the part innermost: x is turned to (h, w, cin, n), and each output is a tap of n numbers."""
+    (kh, kw), (sh, sw), (dh, dw) = conv.window.kernel, conv.window.strides, conv.window.dilation
+    (top, _), (left, _) = conv.halo
+    pitch = x.n + 2 - x.n % 2
+    turned = Images(NOWHERE, 1, conv.h, conv.w, conv.cin * pitch, conv.halo)
+    turned = turned._replace(start=plan.scratch(turned.size * BYTES))
+    add_clear_halo(plan, turned, BYTES)
+    plan.add(
+        turn_images, plan.item, x=x.first(plan.item), y=turned.first(BYTES), n=x.h, rows=x.w, w=x.n, c=x.c,
+        x_image=x.row, x_row=x.c, x_pixel=x.image, y_image=turned.row, y_row=turned.c, left=0, pitch=pitch,
+    )  # fmt: skip
+    r, q = (each.reshape(-1) for each in np.mgrid[: conv.output[0], : conv.output[1]])
+    packed = plan.scratch(packed_bytes(len(r), x.n, conv.cout))
+    add_pack(plan, grad_y.start, packed, grad_y.pixels(r, q), x.n, grad_y.image, conv.cout, 1)
+    i, j, k = np.mgrid[:kh, :kw, : conv.cin]
+    a = (turned.pixels(i * dh - top, j * dw - left) + k * pitch).reshape(-1)
+    taps = r * sh * turned.row + q * sw * turned.c
+    rows = Rows(a, np.arange(conv.depth) * conv.cout)
+    add_product(plan, turned.start, packed, grad_w, rows, conv.cout, taps, x.n, flags=flags)
