@@ -19,7 +19,12 @@ from peers.operands import conv_inputs, matmul_operands
 from peers.protocol import Absent, Measurement, Request, serve, thread_count
 
 
-def twin(network: networks.Network, optimizer: Any = "adam", shared_weights: bool = True) -> Any:
+def twin(
+    network: networks.Network,
+    optimizer: Any = "adam",
+    shared_weights: bool = True,
+    precision: str | None = None,
+) -> Any:
     """A compiled model, with the weights that all peers share or with its own."""
     model = models.Sequential([layers.Input(network.input_shape)])
     for layer in network.layers:
@@ -37,7 +42,12 @@ def twin(network: networks.Network, optimizer: Any = "adam", shared_weights: boo
             model.add(layers.Flatten())
     if shared_weights:
         model.set_weights(networks.weights(network))
-    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        optimizer=optimizer,
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        mixed_precision=precision,
+    )
     return model
 
 
@@ -45,11 +55,12 @@ def train(request: Request) -> Measurement:
     """One epoch of `fit` over `images` images."""
     batch, n = request["batch"], request["images"]
     network, x, y = networks.asked_for(request)
-    checked = twin(network, optimizers.SGD(networks.CHECK_RATE))
+    precision = request.get("precision")
+    checked = twin(network, optimizers.SGD(networks.CHECK_RATE), precision=precision)
     few = networks.CHECK_STEPS * batch
     checked.fit(x[:few], y[:few], batch_size=batch, shuffle=False, verbose=0)
     answer = checked.predict(x[:64], verbose=0)
-    model = twin(network)
+    model = twin(network, precision=precision)
     return Measurement(lambda: model.fit(x, y, batch_size=batch, verbose=0), n, lambda: answer)
 
 
@@ -57,7 +68,7 @@ def predict(request: Request) -> Measurement:
     """`predict` of all images; of one image when `images` is 1."""
     batch, n = request["batch"], request["images"]
     network, x, _ = networks.asked_for(request)
-    model = twin(network)
+    model = twin(network, precision=request.get("precision"))
     if n == 1:
         return Measurement(lambda: model.predict(x, verbose=0), n, lambda: model.predict(x, verbose=0))
     return Measurement(

@@ -256,8 +256,9 @@ def compare(workers: Sequence[Worker], request: Mapping[str, Any], setup: Setup)
         if reply["answer"]:
             answers[worker.label] = reply["answer"]
         ready.append(worker)
+    tolerance = request.get("tolerance", TOLERANCE)
     for name, far in disagreement(answers).items() if answers else ():
-        if far > TOLERANCE:
+        if far > tolerance:
             figures[name].missing = f"its answer is {far:.1e} from the others"
     ready = [worker for worker in ready if not figures[worker.label].missing]
     for number in range(setup.rounds):

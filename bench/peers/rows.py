@@ -97,6 +97,13 @@ def _conv(which: str) -> Row:
     )
 
 
+def _bfloat16(row: Row, title: str, against: tuple[str, ...], shown: tuple[str, ...] = ()) -> Row:
+    """A row with factors of products that are rounded to 8 bits, to which libraries agree, in those that can."""
+    request = {**row.request, "precision": "bfloat16", "tolerance": 0.05}
+    name = f"{row.name}_bfloat16"
+    return replace(row, name=name, title=title, request=request, against=against, shown=shown, sweep="")
+
+
 ROWS = {
     row.name: row
     for row in (
@@ -109,6 +116,13 @@ ROWS = {
         _predict(32, 4096),
         _predict(256, 8192, 1.3),
         _predict(1024, 8192),
+        _bfloat16(_train(128, 8192, 3.0), "training in bfloat16, `fit`, batch 128, 2 threads", ("torch",)),
+        _bfloat16(
+            _predict(256, 8192, 1.7),
+            "`predict` in bfloat16, batch 256, 2 threads, over onnxruntime in float32",
+            ("ort",),
+            ("ov", "torch"),
+        ),
         Row(
             "one_image",
             "`predict` of one image in a loop, 1 thread",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -72,11 +73,18 @@ class Twin(nn.Module):
         return x
 
 
-def trainer(model: Twin, optimizer: Any, compiled: bool, batch: int) -> Callable[..., None]:
+def rounding(request: Request) -> Any:
+    """Autocast to bfloat16 where that is asked for; forward passes and losses are computed within."""
+    return torch.autocast("cpu", torch.bfloat16) if request.get("precision") == "bfloat16" else nullcontext()
+
+
+def trainer(model: Twin, optimizer: Any, compiled: bool, request: Request) -> Callable[..., None]:
     """A function that trains for one epoch over tensors in memory: f(x, y, shuffle)."""
+    batch = request["batch"]
 
     def loss_of(xb: torch.Tensor, yb: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(model(xb), yb)
+        with rounding(request):
+            return F.cross_entropy(model(xb), yb)
 
     if compiled:
         # From a clean slate and for fixed shapes, or an earlier batch size would make it compile for any
@@ -111,24 +119,25 @@ def train(request: Request) -> Measurement:
         few = networks.CHECK_STEPS * batch
         checked = Twin(network).train()
         sgd = torch.optim.SGD(checked.parameters(), lr=networks.CHECK_RATE)
-        trainer(checked, sgd, compiled, batch)(x[:few], y[:few], False)
-        with torch.inference_mode():
-            answer = torch.softmax(checked(x[:64]), 1).numpy()
+        trainer(checked, sgd, compiled, request)(x[:few], y[:few], False)
+        with torch.inference_mode(), rounding(request):
+            answer = torch.softmax(checked(x[:64]), 1).float().numpy()
         model = Twin(network).train()
-        epoch = trainer(model, adam(model), compiled, batch)
+        epoch = trainer(model, adam(model), compiled, request)
         return Measurement(lambda: epoch(x, y, True), n, lambda: answer)
 
     return fastest({"eager": partial(make, False), "compiled": partial(make, True)}, 0.0)
 
 
 def inference(
-    network: networks.Network, kind: str, x: torch.Tensor
+    network: networks.Network, kind: str, x: torch.Tensor, request: Request
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Images to probabilities: eager, compiled, or compiled with constants folded and weights packed."""
     model = Twin(network).eval()
 
     def probabilities(xb: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(model(xb), 1)
+        with rounding(request):
+            return torch.softmax(model(xb), 1).float()
 
     if kind == "eager":
         return probabilities
@@ -146,7 +155,7 @@ def predict(request: Request) -> Measurement:
     network, x, _ = networks.asked_for(request)
 
     def make(kind: str) -> Measurement:
-        run = inference(network, kind, torch.from_numpy(x[:batch]))
+        run = inference(network, kind, torch.from_numpy(x[:batch]), request)
 
         def once() -> Any:
             with torch.inference_mode():
@@ -162,14 +171,14 @@ def train_memory(request: Request) -> Measurement:
     """Peak of the process while it trains, above the arrays it was given, in bytes."""
     network, x, y = networks.asked_for(request)
     model = Twin(network).train()
-    trainer(model, adam(model), False, request["batch"])(torch.from_numpy(x), torch.from_numpy(y), True)
+    trainer(model, adam(model), False, request)(torch.from_numpy(x), torch.from_numpy(y), True)
     return Measurement(None, 1, note="eager", value=peak_above(x, y))
 
 
 def predict_memory(request: Request) -> Measurement:
     """Peak of the process while it predicts, above the images it was given, in bytes."""
     network, x, _ = networks.asked_for(request)
-    run = inference(network, "eager", torch.from_numpy(x))
+    run = inference(network, "eager", torch.from_numpy(x), request)
     with torch.inference_mode():
         for part in torch.from_numpy(x).split(request["batch"]):
             run(part)
@@ -180,7 +189,7 @@ def first_step(request: Request) -> Measurement:
     """When the first step of training was done, in seconds since the epoch; eager or compiled, as asked."""
     network, x, y = networks.asked_for(request)
     model = Twin(network).train()
-    epoch = trainer(model, adam(model), request["way"] == "compiled", request["batch"])
+    epoch = trainer(model, adam(model), request["way"] == "compiled", request)
     epoch(torch.from_numpy(x), torch.from_numpy(y), True)
     return Measurement(None, 1, value=time.time())
 
