@@ -99,7 +99,7 @@ def main() -> None:
         folder = Path(name)
         setup = Setup(
             interpreters,
-            seconds=0.3 if asked.quick else 1.0,
+            seconds=0.2 if asked.quick else 0.6,
             rounds=2 if asked.quick else 5,
             quick=asked.quick,
             folder=folder,

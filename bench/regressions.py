@@ -6,12 +6,13 @@
 
 Every time is divided by NumPy's matrix product, which nothing here changes, timed beside the row in the same run: what a shared machine
 takes away it takes from both. A row counts as slower when its ratio has grown by more than the noise of its four measurements (one and
-a half times their interquartile ranges, added as squares) and by more than 8%; an op when the geometric mean of its rows has, where
-noise averages out, and by more than 2%.
+a half times their interquartile ranges, added as squares) and by more than 8%; an op when the median of its rows has, where noise
+averages out, and by more than 2%.
 Exit status 2: files that cannot be compared.
 
-A process can be unlucky as a whole, say with the memory it was given. More files of the same code after the second settle it: then only
-what is slower in every one of them counts.
+Of some hundred rows a few differ by 10 to 18% between two processes of the same code, say with the memory they were given. So a single
+row raises the alarm from 25% on; from 8% on it is named, and more files of the same code after the second settle it: what is slower in
+every one of them counts too.
 
     pytest bench -k depthwise --benchmark-json again.json
     python bench/regressions.py before.json after.json again.json
@@ -23,8 +24,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, hypot, log, sqrt
+from math import hypot, sqrt
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests")]
@@ -32,14 +34,20 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT), str(ROOT / "kernels"), str(ROOT 
 from peers.table import markdown
 from roofline.rows import Row, Run, load
 
-ROW_FLOOR, MEAN_FLOOR = 0.08, 0.02
+ROW_FLOOR, MIDDLE_FLOOR = 0.08, 0.02
+ALARM = 0.25  # a single row, in a single run
+PROCESS = (
+    0.05  # standard deviation of a row's ratio from process to process, seen in reruns on an idle machine
+)
+SIGMAS = 3
 WIDTH = 1.5
+MEDIAN_NOISE = 1.25  # times that of a mean
 UNTELLING = 0.3  # rows noisier than this say little: named, so that silence is not taken for health
 
 
 @dataclass(frozen=True)
 class Change:
-    """A row, or an op's mean over `rows` rows: how many times as long it takes, and how far from 1 noise can bring that."""
+    """A row, or an op's median over `rows` rows: how many times as long it takes, and how far from 1 noise can bring that."""
 
     name: str
     ratio: float
@@ -57,6 +65,15 @@ class Change:
             return "slower"
         return "faster" if self.ratio < 1 / (1 + self.tolerance) else "same"
 
+    @property
+    def alarm(self) -> bool:
+        """Whether one run is enough to say so: of several rows together, or of one that is far slower.
+
+        >>> Change("a", 1.2, 0.1).alarm, Change("a", 1.3, 0.1).alarm, Change("op", 1.05, 0.02, rows=40).alarm
+        (False, True, True)
+        """
+        return self.verdict == "slower" and (self.rows > 1 or self.ratio > 1 + ALARM)
+
 
 def change(before: Row, after: Row) -> Change:
     """Of one row, in units of the reference of its own run."""
@@ -65,16 +82,14 @@ def change(before: Row, after: Row) -> Change:
     return Change(after.name, ratio, max(ROW_FLOOR, WIDTH * hypot(*spreads)))
 
 
-def mean(name: str, changes: Sequence[Change]) -> Change:
-    """The geometric mean of some rows; their noise is their own, so it shrinks with the root of their number."""
-    count = len(changes)
-    ratio = exp(sum(log(each.ratio) for each in changes) / count)
-    noise = sqrt(sum(each.tolerance**2 for each in changes)) / count
-    return Change(name, ratio, max(MEAN_FLOOR, noise), count)
+def middle(name: str, changes: Sequence[Change]) -> Change:
+    """The median of some rows, which rows disturbed by chance do not move; its noise shrinks with the root of their number."""
+    noise = MEDIAN_NOISE * median(each.tolerance for each in changes) / sqrt(len(changes))
+    return Change(name, median(each.ratio for each in changes), max(MIDDLE_FLOOR, noise), len(changes))
 
 
 def compare(before: Run, after: Run) -> tuple[list[Change], list[Change]]:
-    """The rows that both have, and the means of their ops.
+    """The rows that both have, and the medians of their ops.
 
     Raises:
         ValueError: two runs without a row in common.
@@ -87,13 +102,13 @@ def compare(before: Run, after: Run) -> tuple[list[Change], list[Change]]:
     by_op: dict[str, list[Change]] = {}
     for (_, row), each in zip(pairs, changes, strict=True):
         by_op.setdefault(row.op, []).append(each)
-    return changes, [mean(op, found) for op, found in by_op.items()]
+    return changes, [middle(op, found) for op, found in by_op.items()]
 
 
 def report(before: Run, after: Run) -> tuple[str, bool]:
     """What changed, in words and tables, and whether anything got slower."""
-    changes, means = compare(before, after)
-    texts = [table(means)]
+    changes, middles = compare(before, after)
+    texts = [table(middles)]
     for verdict in ("slower", "faster"):
         found = [each for each in changes if each.verdict == verdict]
         if found:
@@ -112,28 +127,51 @@ def report(before: Run, after: Run) -> tuple[str, bool]:
         texts.append(
             "The runs are from different processors: ratios between them are no sign of a regression."
         )
-    slower = any(each.verdict == "slower" for each in (*changes, *means))
-    texts.append("Something got slower." if slower else "Nothing got slower beyond the noise.")
-    return "\n\n".join(texts), slower
+    texts += references(before, after)
+    alarms = [each.name for each in (*middles, *changes) if each.alarm]
+    if alarms:
+        texts.append(f"Slower: {', '.join(alarms)}.")
+    elif any(each.verdict == "slower" for each in changes):
+        texts.append(
+            "Nothing got slower beyond what a new process may change; a further run of the second says more."
+        )
+    else:
+        texts.append("Nothing got slower beyond the noise.")
+    return "\n\n".join(texts), bool(alarms)
+
+
+def references(before: Run, after: Run) -> list[str]:
+    """What to say where NumPy's product itself took another time."""
+    found = []
+    for threads in sorted({row.threads for row in before.rows} & {row.threads for row in after.rows}):
+        first, second = (
+            median(row.reference for row in run.rows if row.threads == threads) for run in (before, after)
+        )
+        if not 1 / (1 + ALARM) < second / first < 1 + ALARM:
+            found.append(
+                f"NumPy's product on {threads} thread{'s' if threads > 1 else ''} took {second / first:.2f} times as long in the second: "
+                "a busy machine, or another NumPy, or threads of its own (OPENBLAS_NUM_THREADS)."
+            )
+    return found
 
 
 def confirmed(before: Run, after: Run, again: Sequence[Run]) -> tuple[str, bool]:
-    """The report, and whether anything got slower in every run that has it."""
+    """The report, and whether anything got slower: enough in one run, or in every run that has it where there are more."""
     text, slower = report(before, after)
-    if not slower or not again:
+    if not again:
         return text, slower
     names = _slower(before, after)
     for run in again:
-        changes, means = compare(before, run)
-        measured = {each.name for each in (*changes, *means)}
+        changes, middles = compare(before, run)
+        measured = {each.name for each in (*changes, *middles)}
         names -= measured - _slower(before, run)
     said = f"Slower in every run: {', '.join(sorted(names))}." if names else "Nothing is slower in every run."
     return f"{text}\n\n{said}", bool(names)
 
 
 def _slower(before: Run, after: Run) -> set[str]:
-    changes, means = compare(before, after)
-    return {each.name for each in (*changes, *means) if each.verdict == "slower"}
+    changes, middles = compare(before, after)
+    return {each.name for each in (*changes, *middles) if each.verdict == "slower"}
 
 
 def table(changes: Sequence[Change]) -> str:

@@ -13,6 +13,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from peers import table
 from peers.driver import OF_THIS, PEERS
 from roofline import rows
 
+KERNEL_SECONDS = 0.4  # a row; three hundred rows take three minutes
 SETS = ("peers", "kernels", "scaling")
 
 
@@ -70,7 +72,7 @@ def command(name: str, file: Path, asked: argparse.Namespace) -> list[str]:
     """The program that measures one of SETS into a file."""
     bench = ROOT / "bench"
     if name == "kernels":
-        quick = ["--bench-quick"] if asked.quick else []
+        quick = ["--bench-quick"] if asked.quick else [f"--benchmark-max-time={KERNEL_SECONDS}"]
         return [sys.executable, "-m", "pytest", str(bench), "-q", f"--benchmark-json={file}", *quick]
     program = {"peers": "compare_peers.py", "scaling": "scaling.py"}[name]
     words = [sys.executable, str(bench / program), "--json", str(file)]
@@ -91,12 +93,14 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     for name in asked.only:
         file = folder / files[name]
         words = command(name, file, asked)
+        began = time.perf_counter()
         print(f"{name}: {' '.join(words)}", file=sys.stderr, flush=True)
         status = subprocess.run(words, cwd=ROOT).returncode
         if status or not file.exists():
             raise RuntimeError(
                 f"report: expected `{' '.join(words)}` to measure and end with status 0, got {status}; run it by itself to see why."
             )
+        print(f"{name} took {(time.perf_counter() - began) / 60:.1f} minutes", file=sys.stderr, flush=True)
         if name == "kernels":
             file.write_text(rows.without_rounds(file.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pages.drawing import pyplot, save
+from devices.report import time_of
+from pages.drawing import plain, pyplot, save
 
 from growth.series import THREADS, Series
 from growth.tables import by_axis
@@ -27,7 +28,9 @@ def draw_all(found: Sequence[Series], folder: Path) -> list[Path]:
 def draw(found: Sequence[Series], path: Path) -> Path:
     """Series of one axis."""
     axis = found[0].axis
-    figure, (left, right) = pyplot().subplots(1, 2, figsize=(12, 5), layout="constrained")
+    figure, (left, right) = pyplot().subplots(
+        1, 2, figsize=(13, 5.2 + 0.11 * len(found)), layout="constrained"
+    )
     for number, series in enumerate(found):
         sizes = [point.size for point in series.points]
         color = f"C{number}"
@@ -45,8 +48,10 @@ def draw(found: Sequence[Series], path: Path) -> Path:
         place.set_xticks(sizes, [str(size) for size in sizes])
         place.minorticks_off()
         place.grid(True, alpha=0.3)
-    right.set(ylabel="seconds a call", yscale="log", title="Cost (dashed: ideal, cost in step with the work)")
-    left.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    right.set(ylabel="time of a call", yscale="log", title="Cost (dashed: in step with the work)")
+    plain(right.yaxis, time_of)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    figure.suptitle(f"Scaling over {LABELS.get(axis, axis)}")
     return save(figure, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,20 @@ def save(figure: Any, path: Path) -> Path:
     return path
 
 
-def plain(axis: Any) -> None:
-    """Numbers of a logarithmic axis as 20,000 or 0.5, not as powers."""
+def number(value: float) -> str:
+    """As one reads it.
+
+    >>> number(20000.0), number(0.5)
+    ('20,000', '0.5')
+    """
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+
+
+def plain(axis: Any, words: Callable[[float], str] = number) -> None:
+    """Marks of a logarithmic axis at 1, 2 and 5 (powers of ten alone where it is long), in words and not as powers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 2000 * low else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: words(value)))
     axis.set_minor_formatter(NullFormatter())

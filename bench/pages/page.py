@@ -96,15 +96,14 @@ def kernels_section(run: Run, folder: Path | None, notes: bool) -> list[str]:
         drawn = plots.roofline(run, threads, folder / f"roofline_{threads}.png") if folder else None
         sections.append(shown(f"Roofline, threads: {threads}", drawn))
     late = rows.behind(run.rows)
+    rest = [row for row in run.rows if row not in late]
     why = f" [{NOTES}]({NOTES}) says why, and what was tried." if notes and late else ""
-    sections += [
-        "### By op",
-        summary(run.rows),
-        f"### Under {BEHIND:.0%} of their limit\n\n{len(late)} of {len(run.rows)} rows, the worst first.{why}",
-        rows.table(late) if late else "",
-        "### Every row",
-        rows.table(run.rows),
-    ]
+    sections += ["### By op", summary(run.rows)]
+    if late:
+        count = f"{len(late)} of {len(run.rows)} rows, the worst first.{why}"
+        sections += [f"### Under {BEHIND:.0%} of their limit", count, rows.table(late)]
+    if rest:
+        sections += [f"### {BEHIND:.0%} of their limit and more", rows.table(rest)]
     return sections
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from peers.driver import PEERS, Figure
 from peers.layer_rows import PASSES, LayerResult
-from peers.results import RATES, UNITS, Result, amount, shown
+from peers.results import Result, amount, shown
 from roofline.limits import Limits
 from roofline.rows import Run
 
@@ -16,7 +16,8 @@ from pages.drawing import plain, pyplot, save
 
 OURS, THEIRS, LIMIT = "C3", "C7", "lightgray"
 OTHERS = ("C0", "C1", "C2", "C4", "C5", "C6", "C8", "C9", "C7")
-COSTS = [unit for unit in UNITS if unit not in RATES]
+COSTS = ("s", "MB")
+COLORS = (*(f"C{number}" for number in range(10)), "k")
 MARKERS = "os^vD<>ph*XP"
 
 
@@ -34,7 +35,7 @@ def roofline(run: Run, threads: int, path: Path) -> Path:
             [row.work.intensity for row in of_op],
             [row.work.operations / row.seconds / 1e9 for row in of_op],
             MARKERS[number % len(MARKERS)],
-            color=f"C{number % 10}",
+            color=COLORS[number % len(COLORS)],
             alpha=0.75,
             label=op,
         )
@@ -47,6 +48,8 @@ def roofline(run: Run, threads: int, path: Path) -> Path:
         title=f"Every kernel under what the machine can do, {threads} thread{'s' if threads > 1 else ''}\n"
         "a mark on a line is as quick as can be",
     )
+    plain(place.xaxis)
+    plain(place.yaxis)
     place.grid(True, which="both", alpha=0.2)
     place.legend(fontsize=9, loc="lower right")
     return save(figure, path)
@@ -67,7 +70,7 @@ def _roofs(place: Any, limits: Limits, low: float, high: float) -> None:
 
 def speeds(results: Sequence[Result], path: Path) -> Path | None:
     """A panel of bars for each row with a bar in which libraries do the same work, longer is better; None without such a row."""
-    found = [result for result in results if result.unit in RATES and result.bar]
+    found = [result for result in results if result.unit not in COSTS and result.bar]
     return _panels(found, path, "cnnlite and the libraries one would use instead: longer is better")
 
 
@@ -96,14 +99,15 @@ def _panels(results: Sequence[Result], path: Path, title: str) -> Path | None:
 
 
 def _bars(place: Any, result: Result) -> None:
-    """The best at the top; a gray line to as far as our own reaches."""
+    """The best at the top. What takes microseconds is as long as it is quick, so that the slowest does not hide the others."""
     found = sorted(result.measured.values(), key=lambda each: each.value * _operations(each), reverse=True)
-    values = [amount(figure, result.unit, result.flops) for figure in found]
+    amounts = [amount(figure, result.unit, result.flops) for figure in found]
+    values = [1 / each for each in amounts] if result.unit == "us" else amounts
     names = [_named(figure) for figure in found]
     colors = [{"cnnlite": OURS, "fma": LIMIT}.get(figure.peer, THEIRS) for figure in found]
     spreads = [figure.spread * value for figure, value in zip(found, values, strict=True)]
     bars = place.barh(names, values, xerr=spreads, color=colors, error_kw={"linewidth": 1})
-    place.bar_label(bars, [shown(value, result.unit) for value in values], padding=4, fontsize=8)
+    place.bar_label(bars, [shown(each, result.unit) for each in amounts], padding=4, fontsize=8)
     ends = [value + spread for value, spread in zip(values, spreads, strict=True)]
     place.set(xlim=(0, max(ends) * 1.25))
     place.set_title(result.title.replace("`", ""), fontsize=10, loc="left")
@@ -137,7 +141,9 @@ def batches(results: Sequence[Result], path: Path) -> Path | None:
     figure, places = pyplot().subplots(
         1, len(sweeps), figsize=(6.5 * len(sweeps), 5.5), squeeze=False, layout="constrained"
     )
-    names = [name for name in PEERS if any(name in result.measured for result in results)]
+    names = [
+        name for name in PEERS if any(name in each.measured for found in sweeps.values() for each in found)
+    ]
     for place, (title, found) in zip(places.flat, sweeps.items(), strict=True):
         sizes = sorted(result.size for result in found)
         by_size = {result.size: result.measured for result in found}
@@ -158,7 +164,7 @@ def batches(results: Sequence[Result], path: Path) -> Path | None:
         for place in places.flat
         for line, label in zip(*place.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     figure.suptitle("The documented network over batch sizes, 2 threads: higher is better")
     return save(figure, path)
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent
 TIMEOUT_SECONDS = 900
 TOLERANCE = 1e-3
+# A peer of which one call alone takes so many times as long as a round has fewer rounds.
+SLOW, FEWEST_ROUNDS = 2.0, 3
 
 # Peers that this interpreter runs: they find what it finds.
 OF_THIS = ("cnnlite", "loops", "numpy", "fma")
@@ -261,14 +264,18 @@ def compare(workers: Sequence[Worker], request: Mapping[str, Any], setup: Setup)
         if far > tolerance:
             figures[name].missing = f"its answer is {far:.1e} from the others"
     ready = [worker for worker in ready if not figures[worker.label].missing]
+    longest = {worker.label: 0.0 for worker in ready}
     for number in range(setup.rounds):
         # Back and forth, so that a slow drift of the machine does not favour the first.
         for worker in ready if number % 2 == 0 else reversed(ready):
             figure = figures[worker.label]
-            if not figure.missing:
+            slow = longest[worker.label] > SLOW * setup.seconds
+            if not figure.missing and not (slow and number >= FEWEST_ROUNDS):
+                began = time.perf_counter()
                 try:
                     reply = worker.ask({"do": "measure", "seconds": setup.seconds})
                     figure.values.append(reply["value"])
                 except WorkerError as reason:
                     figure.missing = str(reason)
+                longest[worker.label] = max(longest[worker.label], time.perf_counter() - began)
     return figures

@@ -14,7 +14,7 @@ from peers.driver import Figure, Setup, compare, start
 from peers.results import MET, MISSED, Result
 
 PASSES = ("forward", "grad_input", "grad_weights")
-SHARE_OF_TIME = 0.15
+SECONDS, ROUNDS = 0.1, 4
 MEAN_BAR, LEAST_BAR, PEAK_BAR = 1.1, 0.95, 0.85
 
 
@@ -69,7 +69,7 @@ def measure_layers(setup: Setup, cases: Sequence[ConvCase] | None = None) -> lis
     chosen = (*RESNET50, *VGG16) if cases is None else tuple(cases)
     if setup.quick:
         chosen = chosen[::5]
-    short = replace(setup, seconds=setup.seconds * SHARE_OF_TIME)
+    short = replace(setup, seconds=SECONDS, rounds=min(setup.rounds, ROUNDS))
     workers, missing = start(["cnnlite", "torch", "fma"], setup, threads=1)
     found = []
     try:

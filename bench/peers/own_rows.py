@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peers.driver import (
+    FEWEST_ROUNDS,
     PEERS,
     ROOT,
     TIMEOUT_SECONDS,
@@ -98,9 +99,9 @@ def import_time(setup: Setup) -> list[Result]:
             raise WorkerError(f"failed: {_last_line(done.stderr) or done.returncode}")
         return float(_last_line(done.stdout))
 
-    figures = {}
+    figures, rounds = {}, min(setup.rounds, FEWEST_ROUNDS)
     for name in IMPORTED:
-        figures[name] = _figure(name, lambda name=name: [once(name) for _ in range(setup.rounds + 1)][1:])  # type: ignore[misc]
+        figures[name] = _figure(name, lambda name=name: [once(name) for _ in range(rounds + 1)][1:])  # type: ignore[misc]
         figures[name].note = IMPORTED[name] if IMPORTED[name] in ("keras", "scipy.signal", "numba") else ""
     result = Result("import", "`import cnnlite`, warm disk", unit="s")
     return [judged(result, figures, list(IMPORTED)[1:], most=IMPORT_BAR)]

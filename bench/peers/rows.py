@@ -9,7 +9,7 @@ from typing import Any
 
 from cases import RESNET50
 
-from peers.driver import PEERS, Figure, Setup, Worker, compare, environment, start
+from peers.driver import FEWEST_ROUNDS, PEERS, Figure, Setup, Worker, compare, environment, start
 from peers.layer_rows import PASSES, request_for
 from peers.results import Result, judged
 
@@ -17,7 +17,7 @@ TRAINERS = ("torch", "tf", "jax", "loops")
 PREDICTORS = ("ort", "ov", "torch", "tf", "jax", "numpy", "loops")
 CONVOLVERS = ("torch", "numpy", "loops")
 # Rows without a bar of their own are there to show how a figure grows.
-SHARE_OF_TIME, FEWEST_ROUNDS = 0.3, 3
+SHARE_OF_TIME = 0.3
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _train(batch: int, images: int, bar: float | None = None) -> Row:
         2,
         {"kind": "train", "network": "documented", "batch": batch, "images": images},
         TRAINERS,
-        quick={"images": images // 4},
+        quick={"images": max(batch, images // 4)},
         sweep="training, `fit`, 2 threads",
         size=batch,
     )
@@ -77,7 +77,7 @@ def _second(kind: str, title: str, batches: int, against: tuple[str, ...]) -> Ro
         2,
         {"kind": kind, "network": "second", "batch": 37, "images": 37 * batches},
         against,
-        quick={"images": 37 * 50},
+        quick={"images": 37 * 10},
     )
 
 
@@ -107,10 +107,10 @@ def _bfloat16(row: Row, title: str, against: tuple[str, ...], shown: tuple[str, 
 ROWS = {
     row.name: row
     for row in (
-        _train(8, 2048),
-        _train(32, 8192, 3.5),
-        _train(128, 8192, 2.5),
-        _train(512, 8192),
+        _train(8, 1024),
+        _train(32, 4096, 3.5),
+        _train(128, 4096, 2.5),
+        _train(512, 4096),
         _predict(1, 128),
         _predict(8, 1024),
         _predict(32, 4096),
@@ -144,7 +144,7 @@ ROWS = {
             flops=2.0 * 1024**3,
         ),
         *(_conv(which) for which in PASSES),
-        _second("train", "fit", 150, ("torch", "tf", "jax")),
+        _second("train", "fit", 50, ("torch", "tf", "jax")),
         _second("predict", "predict", 50, tuple(name for name in PREDICTORS if name != "loops")),
     )
 }
