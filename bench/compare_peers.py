@@ -69,11 +69,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="shorter and fewer rounds: a look, not a measurement"
     )
-    parser.add_argument(
-        "--readme",
-        action="store_true",
-        help="write the table between the marks in README.md; report.py writes bench/RESULTS.md",
-    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured value to this file")
     return parser.parse_args()
 
@@ -119,8 +114,6 @@ def main() -> None:
     print("\n" + "\n\n".join([table.headline(results), *table.every_library(results)]))
     if layers:
         print("\n" + table.layers(layers))
-    if asked.readme:
-        table.write_into(ROOT / "README.md", table.headline(results))
     if asked.json:
         report = {"machine": machine, "versions": versions, "rows": [vars(result) for result in results]}
         asked.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

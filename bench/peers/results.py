@@ -19,7 +19,7 @@ class Result:
     """Texts for the reader; `raw` has the figures by peer, of which less is better: seconds an item, seconds, bytes.
 
     `unit` is one of UNITS, "" for a row that compares nothing; GFLOP/s comes with `flops` an item. A row of a `sweep` is
-    at one `size` of it.
+    at one `size` of it. `against` are the labels of the figures that count for the ratio.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Result:
     flops: float = 0.0
     sweep: str = ""
     size: int = 0
+    against: list[str] = field(default_factory=list)
 
     @property
     def headline(self) -> bool:
@@ -54,8 +55,8 @@ class Result:
 
     @property
     def best_other(self) -> Figure | None:
-        """The best of the libraries; the core's peak is none."""
-        found = [each for name, each in self.measured.items() if name not in ("cnnlite", "fma")]
+        """The best of those that the ratio is about."""
+        found = [each for name, each in self.measured.items() if name in self.against]
         return min(found, key=lambda figure: figure.value) if found else None
 
 
@@ -109,6 +110,7 @@ def judged(
     """
     ours = figures["cnnlite"]
     result.raw = {name: vars(figure) for name, figure in figures.items()}
+    result.against = list(against)
     result.ours = described(ours, result.unit, result.flops)
     rest = sorted((figure for name, figure in figures.items() if name != "cnnlite"), key=_order)
     result.others = [
