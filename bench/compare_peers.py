@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -87,6 +88,7 @@ def measured(names: Sequence[str], setup: Setup, layers: list[layer_rows.LayerRe
 def main() -> None:
     """Measure the chosen rows and print them."""
     asked = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by an exception, which ends the workers too
     interpreters = {name: find_interpreter(peer, vars(asked).get(name)) for name, peer in PEERS.items()}
     results: list[Result] = []
     layers: list[layer_rows.LayerResult] = []

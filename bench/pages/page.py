@@ -25,7 +25,7 @@ PEERS_TEXT = """## Beside other libraries
 
 `python bench/compare_peers.py`: all in turns in one run on the same threads, answers compared before anything is timed; medians, ± half
 the range. ratio: how many times as good as the best of the others, or the figure itself where there is nothing to compare with; a
-verdict compares it with the bar that the project has set itself."""
+verdict compares it, or the figure, with the bar that the project has set itself, and where there is none says who is ahead."""
 KERNELS_TEXT = """## Kernels and what the machine can do
 
 `pytest bench`, one row with `pytest bench -k "test_conv2d and vgg16_conv3_1"`. Answers are checked against the reference first. A

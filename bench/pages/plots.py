@@ -183,12 +183,15 @@ def layers(found: Sequence[LayerResult], path: Path) -> Path | None:
         ratios = [layer.ratio or 0.0 for layer in of_pass]
         colors = [OURS if ratio >= 1 else THEIRS for ratio in ratios]
         bars = place.barh([names.index(layer.layer) for layer in of_pass], ratios, color=colors)
-        place.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=2, fontsize=7)
-        place.axvline(1, color="k", linewidth=1)
+        place.axvline(1, color="k", linewidth=1, zorder=1)
+        for label in place.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=2, fontsize=7):
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         place.set(
             title=which.replace("_", " of ").replace("grad", "gradient"), xlim=(0, max([1, *ratios]) * 1.15)
         )
     places[0].set_yticks(range(len(names)), names, fontsize=8)
     places[0].invert_yaxis()
-    figure.suptitle("Convolution layers: how many times as fast as PyTorch (oneDNN), one thread; red: faster")
+    figure.suptitle(
+        "Convolution layers: how many times as fast as PyTorch (oneDNN), one thread; red: faster, gray: slower"
+    )
     return save(figure, path)

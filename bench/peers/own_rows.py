@@ -103,7 +103,7 @@ def import_time(setup: Setup) -> list[Result]:
     for name in IMPORTED:
         figures[name] = _figure(name, lambda name=name: [once(name) for _ in range(rounds + 1)][1:])  # type: ignore[misc]
         figures[name].note = IMPORTED[name] if IMPORTED[name] in ("keras", "scipy.signal", "numba") else ""
-    result = Result("import", "`import cnnlite`, warm disk", unit="s")
+    result = Result("import", "import in a new process, warm disk", unit="s")
     return [judged(result, figures, list(IMPORTED)[1:], most=IMPORT_BAR)]
 
 
