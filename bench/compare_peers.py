@@ -23,12 +23,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests")]
 
-from peers import layer_rows, own_rows, rows, table
+from peers import bfloat16_rows, layer_rows, own_rows, rows, table
 from peers.driver import OF_THIS, PEERS, Setup, find_interpreter
 from peers.results import Result
 
-# The order of measuring and of the tables; `layers` gives two rows and a table of its own.
-NAMES = [*rows.ROWS, "layers", *own_rows.OWN_ROWS]
+# The order of measuring and of the tables; `layers` gives two rows and a table of its own, `bfloat16_layers` one.
+NAMES = [*rows.ROWS, "layers", "bfloat16_layers", *own_rows.OWN_ROWS]
 
 
 def chosen_rows(text: str) -> list[str]:
@@ -81,6 +81,10 @@ def measured(names: Sequence[str], setup: Setup, layers: list[layer_rows.LayerRe
         if name == "layers":
             layers += layer_rows.measure_layers(setup)
             yield from layer_rows.summed_up(layers)
+        elif name == "bfloat16_layers":
+            found = bfloat16_rows.measure_layers(setup)
+            print("\n" + bfloat16_rows.table(found) + "\n", flush=True)
+            yield bfloat16_rows.summed_up(found)
         elif name in own_rows.OWN_ROWS:
             yield from own_rows.OWN_ROWS[name](setup)
 

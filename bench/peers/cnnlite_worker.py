@@ -14,6 +14,7 @@ from cnnlite import layers, models, optimizers
 from cnnlite_kernels import conv2d, conv2d_grad_input, conv2d_grad_weights
 from cnnlite_kernels import matmul as cnnlite_matmul
 from peers import networks
+from peers.bfloat16_conv import bfloat16_conv
 from peers.memory import peak_above
 from peers.operands import conv_inputs, matmul_operands
 from peers.protocol import Absent, Measurement, Request, serve, thread_count
@@ -154,6 +155,7 @@ if __name__ == "__main__":
             "predict_memory": predict_memory,
             "first_step": first_step,
             "conv": conv,
+            "conv_bfloat16": bfloat16_conv,
             "matmul": matmul,
             "accuracy": accuracy,
         },

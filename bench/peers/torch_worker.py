@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from peers import networks
+from peers import networks, torch_bfloat16
 from peers.memory import peak_above
 from peers.operands import matmul_operands
 from peers.protocol import Measurement, Request, fastest, serve, thread_count
@@ -199,6 +199,11 @@ def conv(request: Request) -> Measurement:
     return fastest(variants(request), 0.05)
 
 
+def conv_bfloat16(request: Request) -> Measurement:
+    """The same with tensors of bfloat16."""
+    return fastest(torch_bfloat16.variants(request), 0.05)
+
+
 def matmul(request: Request) -> Measurement:
     """(m, k) times (k, n)."""
     a, b = (torch.from_numpy(operand) for operand in matmul_operands(request))
@@ -217,6 +222,7 @@ if __name__ == "__main__":
             "predict_memory": predict_memory,
             "first_step": first_step,
             "conv": conv,
+            "conv_bfloat16": conv_bfloat16,
             "matmul": matmul,
         },
     )
