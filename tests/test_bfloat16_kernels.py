@@ -172,14 +172,17 @@ def test_sums_of_bfloat16_outputs_are_rounded_once() -> None:
     assert np.mean(y == to_bits(expected)) > 0.99
 
 
-def test_many_images_are_turned_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_pixels, "PIECE", 1)
-    conv = Conv(Window2D.of(2), 8, 9, 5, 3)
-    x, grad_y = integers(5, 8, 9, 5), integers(5, 7, 8, 3)
-    grad_w = np.full((2, 2, 5, 3), np.nan, np.float32)
-    plan = Plan()
-    by_pixels.add_from_images(plan, conv, images(x)[0], images(grad_y)[0], pointer_to(grad_w))
-    entries = len(plan.entries())
-    run(plan)
-    assert entries == 5 * 3
-    np.testing.assert_array_equal(grad_w, reference.conv2d_grad_weights(x, grad_y, grad_w.shape))
+@pytest.mark.parametrize("w", [9, 20], ids=["short_rows", "long_rows"])
+def test_many_images_are_turned_some_at_a_time(w: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    conv = Conv(Window2D.of(2), 8, w, 5, 3)
+    x, grad_y = integers(5, 8, w, 5), integers(5, 7, w - 1, 3)
+    kernels = []
+    for piece in (1, 1 << 17):
+        monkeypatch.setattr(by_pixels, "PIECE", piece)
+        grad_w = np.full((2, 2, 5, 3), np.nan, np.float32)
+        plan = Plan()
+        by_pixels.add_from_images(plan, conv, images(x)[0], images(grad_y)[0], pointer_to(grad_w))
+        kernels.append(len(plan.entries()))
+        run(plan)
+        np.testing.assert_array_equal(grad_w, reference.conv2d_grad_weights(x, grad_y, grad_w.shape))
+    assert kernels[0] == 5 * kernels[1]

@@ -250,6 +250,7 @@ TURN = np.dtype(
             "y_row",
             "left",
             "pitch",
+            "clear",
         )
     ]
 )
@@ -257,9 +258,10 @@ TURN = np.dtype(
 
 @kernel(TURN)
 def turn_images(item):
-    """y[n, r, c, left + i] = x[n, r, i, c] as bfloat16, for the numbers x of `item` bytes: pixels side by side, zeros around them.
+    """y[n, r, c, left + i] = x[n, r, i, c] as bfloat16, for the numbers x of `item` bytes: pixels side by side, channels pitch apart.
 
-    y's rows are c times `pitch` numbers, at least one more than left + w; rows are y_row apart, images y_image, pixels of x x_pixel.
+    Rows are y_row apart, images y_image, pixels of x x_pixel. `clear` numbers from the beginning of a row of y are zeros before. An odd
+    number of pixels is followed by a zero, for which there has to be room.
     """
 
     def body(bases, d):
@@ -268,7 +270,7 @@ def turn_images(item):
             for r in range(d.rows):
                 x = address(bases, d.x) + (n * d.x_image + r * d.x_row) * item
                 y = address(bases, d.y) + (n * d.y_image + r * d.y_row) * 2
-                clear_bytes(y, d.c * d.pitch * 2)
+                clear_bytes(y, d.clear * 2)
                 for c in range(0, d.c, LANES):
                     for i in range(0, d.w, 2 * LANES):
                         turn_pixels(
