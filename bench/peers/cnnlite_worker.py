@@ -132,7 +132,7 @@ def accuracy(request: Request) -> Measurement:
     try:
         (x_train, y_train), (x_test, y_test) = data.load_data()
     except OSError as error:
-        raise Absent(str(error)) from error
+        raise Absent(f"{request['dataset']} is not on this machine (CNNLITE_DATA)") from error
     if len(x_train) < 60_000:
         raise Absent(f"only {len(x_train)} images of {request['dataset']} here")
     found = []
