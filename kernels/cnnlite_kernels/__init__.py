@@ -35,12 +35,14 @@ from cnnlite_kernels.ops.matmul import matmul
 from cnnlite_kernels.ops.max_pool2d import max_pool2d, max_pool2d_grad
 from cnnlite_kernels.ops.softmax_cross_entropy import softmax_cross_entropy
 from cnnlite_kernels.ops.to_device import to_device
+from cnnlite_kernels.packed import PackedWeights, pack_conv2d_weights, pack_matmul_weights
 from cnnlite_kernels.precision import get_matmul_precision, set_matmul_precision
 from cnnlite_kernels.window import Window2D
 
 __all__ = [
     "DeviceArray",
     "Explanation",
+    "PackedWeights",
     "Window2D",
     "conv2d",
     "conv2d_grad_input",
@@ -50,6 +52,8 @@ __all__ = [
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",
+    "pack_conv2d_weights",
+    "pack_matmul_weights",
     "relu",
     "relu_grad",
     "set_matmul_precision",

@@ -244,14 +244,7 @@ pass x with 32 channels, or w of shape (3, 3, 16, 64).
     """
     n, h, w, cin = x_shape
     kh, kw, depth, cout = w_shape
-    try:
-        groups = index(groups)
-    except TypeError:
-        groups = 0 if groups is None else groups
-    if not isinstance(groups, int) or groups < 1:
-        raise ValueError(
-            f"{op}: expected groups as an int of at least 1, got {groups!r}; pass groups=1 for a plain convolution."
-        )
+    groups = _at_least_one(op, groups)
     window = Window2D.of((kh, kw), strides, dilation, padding, op=op)
     if cin != depth * groups:
         what = f"{depth * groups} channels" + (f" ({groups} groups of {depth})" if groups > 1 else "")
@@ -264,12 +257,65 @@ pass x with 32 channels, or w of shape (3, 3, 16, 64).
             f"{op}: expected x with {what} to match w {w_shape}, got x of shape {x_shape}; "
             f"pass x with {depth * groups} channels, or {mend}."
         )
+    kernel_groups(op, groups, w_shape)
+    return window, groups, (n, *window.output_size(h, w, op=op), cout)
+
+
+def kernel_groups(op: str, groups: Any, w_shape: Shape) -> int:
+    """The groups of a convolution, which divide the output channels of w."""
+    groups, cout = _at_least_one(op, groups), w_shape[3]
     if cout % groups:
         raise ValueError(
             f"{op}: expected the {cout} output channels of w {w_shape} to be a multiple of groups={groups}; "
             f"pass groups that divide {cout}, or another number of kernels."
         )
-    return window, groups, (n, *window.output_size(h, w, op=op), cout)
+    return groups
+
+
+def _at_least_one(op: str, groups: Any) -> int:
+    try:
+        groups = index(groups)
+    except TypeError:
+        groups = 0 if groups is None else groups
+    if not isinstance(groups, int) or groups < 1:
+        raise ValueError(
+            f"{op}: expected groups as an int of at least 1, got {groups!r}; pass groups=1 for a plain convolution."
+        )
+    return groups
+
+
+def packed(
+    op: str, name: str, value: Any, device: str | None, like: Any, groups: int = 1, algorithm: str = "direct"
+) -> Any:
+    """`value`, a PackedWeights, fit for `op` beside the operand `like`.
+
+    Raises:
+        ValueError: packed for another op, algorithm or groups, or used on a GPU.
+        TypeError: of another dtype.
+    """
+    if value.op != op:
+        raise ValueError(
+            f"{op}: expected {name} packed by pack_{op}_weights, got weights packed for {value.op}; pack the array for {op}."
+        )
+    if algorithm != value.form:
+        raise ValueError(
+            f"{op}: expected algorithm={value.form!r}, for which {name} is packed, got {algorithm!r}; pass the array for others."
+        )
+    if device not in (None, "auto", "cpu") or not isinstance(like, np.ndarray):
+        raise ValueError(
+            f"{op}: expected packed {name} on the CPU, which it is packed for, got a call on a GPU; "
+            f"pass the array that {name} was packed from."
+        )
+    if value.dtype != like.dtype:
+        raise TypeError(
+            f"{op}: expected {name} packed from an array of dtype {like.dtype} as the first operand has, got {value.dtype}; "
+            f'pack {name}.astype("{like.dtype}").'
+        )
+    if groups != value.groups:
+        raise ValueError(
+            f"{op}: expected groups={value.groups} as {name} was packed with, got {groups!r}; pass the same, or pack again."
+        )
+    return value
 
 
 def bias(op: str, name: str, value: Any, size: int, like: Any) -> Any:

@@ -27,7 +27,10 @@ FEW_BLOCKS = 2  # blocks of columns, for which it does not pay to copy such rows
 
 
 class Product(NamedTuple):
-    """C (m, n) = alpha * op(A) op(B) + beta * C with A (m, k) and B (k, n) in C order, or their transposes."""
+    """C (m, n) = alpha * op(A) op(B) + beta * C with A (m, k) and B (k, n) in C order, or their transposes.
+
+    packed: B was packed before, without alpha.
+    """
 
     m: int
     n: int
@@ -36,13 +39,13 @@ class Product(NamedTuple):
     transpose_b: bool = False
     alpha: float = 1
     beta: float = 0
+    packed: bool = False
 
     @property
     def direct(self) -> bool:
         """Whether B is read where it lies."""
-        return not self.transpose_b and self.m <= (
-            DIRECT_ROWS if self.n % COLLISION else DIRECT_ROWS_COLLIDING
-        )
+        most = DIRECT_ROWS if self.n % COLLISION else DIRECT_ROWS_COLLIDING
+        return not (self.transpose_b or self.packed) and self.m <= most
 
     @property
     def dots(self) -> bool:
@@ -92,7 +95,7 @@ def add_matmul(
 ) -> None:  # fmt: skip
     """Emits `rows` rows of C, the first of which `a` and `c` point to, and its `columns`; then bias and relu.
 
-    b is B as `add_pack` left it, or B itself where packed_size is 0.
+    b is B as `add_pack` left it, or B itself where it is read as it lies.
     """
     item, n, k = plan.item, product.n, product.k
     first_column, width = columns[0], columns[1] - columns[0]
@@ -126,8 +129,9 @@ def add_matmul(
     scratch = plan.mark()
     for first, stop in product.blocks or [(0, 0)]:
         plan.free(scratch)
-        if product.transpose_a or width > FEW_BLOCKS * block_width(item):
-            a_block, a_row = _copied(plan, product, a, rows, first, stop, 1)
+        scale = product.alpha if product.packed else 1
+        if product.transpose_a or scale != 1 or width > FEW_BLOCKS * block_width(item):
+            a_block, a_row = _copied(plan, product, a, rows, first, stop, scale)
         else:
             a_block, a_row = a + first * item, k
         start = first * padded_columns(n, item) + first_column * (stop - first)

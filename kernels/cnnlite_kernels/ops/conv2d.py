@@ -7,11 +7,12 @@ from typing import Any
 from cnnlite_kernels import checks, dispatch
 from cnnlite_kernels.algorithms import dispatched, tile_of
 from cnnlite_kernels.arrays import ArrayT, Operand
+from cnnlite_kernels.packed import PackedWeights
 
 
 def conv2d(
     x: ArrayT,
-    w: Operand,
+    w: Operand | PackedWeights,
     b: Operand | None = None,
     *,
     strides: Any = (1, 1),
@@ -33,7 +34,8 @@ def conv2d(
 
     Args:
         x: images (n, h, w, cin), float32 or float64, in any memory layout; n may be 0.
-        w: kernels (kh, kw, cin // groups, cout), of x's dtype.
+        w: kernels (kh, kw, cin // groups, cout), of x's dtype; on the CPU also what `pack_conv2d_weights` made of them, for many
+            calls with the same ones.
         b: bias (cout,), of x's dtype, or none.
         strides: pixels from one window to the next, an int or (rows, columns).
         padding: "valid" (none), "same" (TensorFlow's: ceil(size / stride) outputs, an odd pixel goes after), or
@@ -69,13 +71,19 @@ def conv2d(
     [[0.0, 1.0], [7.0, 10.0]]
     """
     algorithm = checks.algorithm("conv2d", algorithm)
-    run = dispatch.find(dispatched("conv2d", algorithm), device, x, w, b, name="conv2d")
+    packed = isinstance(w, PackedWeights)
+    where = "cpu" if packed and device == "auto" else device
+    run = dispatch.find(dispatched("conv2d", algorithm), where, x, w, b, name="conv2d")
     x = checks.operand("conv2d", "x", x, "(n, h, w, cin)")
-    w = checks.operand("conv2d", "w", w, "(kh, kw, cin // groups, cout)", like=x)
+    if packed:
+        w = checks.packed("conv2d", "w", w, device, x, groups, algorithm)
+    else:
+        w = checks.operand("conv2d", "w", w, "(kh, kw, cin // groups, cout)", like=x)
     b = checks.bias("conv2d", "b", b, w.shape[3], like=x)
     activation = checks.activation("conv2d", activation)
     window, groups, shape = checks.convolution("conv2d", x.shape, w.shape, strides, padding, dilation, groups)
-    y = checks.output("conv2d", out, shape, x.dtype, (x, w) if b is None else (x, w, b))
+    inputs = (x, w.data if packed else w)
+    y = checks.output("conv2d", out, shape, x.dtype, inputs if b is None else (*inputs, b))
     checks.algorithm_fits("conv2d", algorithm, window, groups)
     if y.size:
         run(x, w, b, y, window, tile_of(algorithm, *shape[1:3]) or groups, activation)

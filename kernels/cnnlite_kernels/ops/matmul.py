@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from cnnlite_kernels import checks, dispatch
 from cnnlite_kernels.arrays import ArrayT, Operand
+from cnnlite_kernels.packed import PackedWeights
 
 
 def matmul(
     a: ArrayT,
-    b: Operand,
+    b: Operand | PackedWeights,
     *,
     transpose_a: bool = False,
     transpose_b: bool = False,
@@ -23,7 +24,8 @@ def matmul(
 
     Args:
         a: (m, k), or (k, m) with transpose_a; float32 or float64, in any memory layout. Sides may be 0.
-        b: (k, n), or (n, k) with transpose_b, of a's dtype.
+        b: (k, n), or (n, k) with transpose_b, of a's dtype; on the CPU also what `pack_matmul_weights` made of it, without
+            transpose_b here, for many calls with the same one.
         alpha, beta: scale factors of the product and of the old C.
         bias: (n,), of a's dtype, added to each row after beta * C, or none.
         activation: None, "relu", "sigmoid" or "tanh", applied last.
@@ -44,10 +46,18 @@ def matmul(
     >>> matmul(a, b, transpose_b=True, alpha=2, bias=np.array([-30.0]))
     array([[-8.]])
     """
-    run = dispatch.find("matmul", device, a, b, bias)
+    packed = isinstance(b, PackedWeights)
+    run = dispatch.find("matmul", "cpu" if packed and device == "auto" else device, a, b, bias)
     a = checks.operand("matmul", "a", a, "(m, k)")
-    b = checks.operand("matmul", "b", b, "(k, n)", like=a)
+    if packed:
+        b = checks.packed("matmul", "b", b, device, a)
+    else:
+        b = checks.operand("matmul", "b", b, "(k, n)", like=a)
     m, n, k = checks.product(a, b, transpose_a, transpose_b)
+    if packed and transpose_b:
+        raise ValueError(
+            f"matmul: expected packed b as (k, n), got transpose_b={transpose_b!r}; give it to pack_matmul_weights instead."
+        )
     alpha, beta = checks.scale("alpha", alpha), checks.scale("beta", beta)
     activation = checks.activation("matmul", activation)
     bias = checks.bias("matmul", "bias", bias, n, like=a)
@@ -55,7 +65,8 @@ def matmul(
         raise ValueError(
             f"matmul: expected out to hold the matrix that beta={beta:g} scales, got None; pass out."
         )
-    c = checks.output("matmul", out, (m, n), a.dtype, (a, b) if bias is None else (a, b, bias))
+    inputs = (a, b.data if packed else b)
+    c = checks.output("matmul", out, (m, n), a.dtype, inputs if bias is None else (*inputs, bias))
     if c.size:
         run(a, b, c, k, bool(transpose_a), bool(transpose_b), alpha, beta, bias, activation)
     return c

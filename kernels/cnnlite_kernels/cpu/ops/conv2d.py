@@ -24,9 +24,10 @@ from cnnlite_kernels.cpu.ops.cuts import (
     x_start,
     y_start,
 )  # fmt: skip
-from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, number_of_parts, pieces
+from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, aligned, number_of_parts, pieces
 from cnnlite_kernels.cpu.plan import LINE, Part, Plan
 from cnnlite_kernels.cpu.product import CACHE, block_width, tile_rows
+from cnnlite_kernels.packed import PackedWeights
 from cnnlite_kernels.window import Window2D
 
 X, Y, W, BIAS, OUT, SHARED = (
@@ -40,16 +41,36 @@ FEW_OUTPUTS = 200  # up to which a part packs weights that L2 does not hold itse
 COLLISION = 1024  # bytes; pixels that lie multiples of it apart share at most four places of eight or twelve lines in L1
 
 
+def pack_weights(w: np.ndarray, groups: int) -> np.ndarray:
+    """w as `conv2d` reads it, packed once for many calls; a copy of it where nothing would be packed."""
+    kh, kw, depth, cout = w.shape
+    conv = Conv(Window2D.of((kh, kw)), kh, kw, depth * groups, cout, groups)
+    if depthwise.is_depthwise(conv):
+        packed = aligned(w.size, w.dtype)
+        packed[:] = w.reshape(-1)
+    else:
+        packed = aligned(emit.packed_weights(conv, w.itemsize), w.dtype)
+        if packed.size:
+            _packing(conv, w.itemsize).run(w=w, out=packed)
+    return packed
+
+
+@functools.lru_cache(KEPT)
+def _packing(conv: Conv, item: int) -> Work:
+    return Work([_packs(emit.add_pack_weights, conv, OUT, conv.depth, 1, item)])
+
+
 def conv2d(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, out: np.ndarray, window: Window2D, groups: int, activation: str | None
+    x: np.ndarray, w: np.ndarray | PackedWeights, b: np.ndarray | None, out: np.ndarray, window: Window2D, groups: int, activation: str | None
 ) -> None:  # fmt: skip
     """out = activation(conv(x, w) + b)."""
     conv = Conv(window, x.shape[1], x.shape[2], x.shape[3], w.shape[3], groups)
-    if bfloat16_pays.asked(x.itemsize) and bfloat16_pays.forward(conv):
+    packed = isinstance(w, PackedWeights)
+    if not packed and bfloat16_pays.asked(x.itemsize) and bfloat16_pays.forward(conv):
         work = bfloat16_conv2d.forward(conv, x.shape[0], b is not None, activation)
     else:
-        work = _forward(conv, x.shape[0], x.itemsize, b is not None, activation)
-    work.run(x=x, w=w, grads=b, out=out)
+        work = _forward(conv, x.shape[0], x.itemsize, b is not None, activation, packed)
+    work.run(x=x, w=w.data if packed else w, grads=b, out=out)
 
 
 def conv2d_grad_input(
@@ -77,15 +98,18 @@ def conv2d_grad_weights(
 
 
 @functools.lru_cache(KEPT)
-def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | None) -> Work:
+def _forward(
+    conv: Conv, n: int, item: int, with_bias: bool, activation: str | None, packed: bool
+) -> Work:
     if depthwise.is_depthwise(conv):
         return _depthwise_forward(conv, n, item, with_bias, activation)
     oh, ow = conv.output
     few = n * oh * ow <= FEW_OUTPUTS and conv.groups == 1 and conv.weights * item > CACHE
-    piece = emit.piece_rows(conv) if few else 0
+    piece = emit.piece_rows(conv) if few and not packed else 0
     row_parts, columns = rows_and_columns(conv, n, block_width(item) * (PIECE_BLOCKS if piece else 1))
-    before = [] if piece else _packs(emit.add_pack_weights, conv, conv.depth, 1, item)
-    shared = 0 if piece else emit.packed_weights(conv, item) * item
+    as_given = packed or piece > 0
+    before = [] if as_given else _packs(emit.add_pack_weights, conv, SHARED, conv.depth, 1, item)
+    shared = 0 if as_given else emit.packed_weights(conv, item) * item
     source = X
     if len(columns) > 1 and conv.halo != NO_HALO:
         # several parts read the same rows of x: they are padded once
@@ -112,7 +136,7 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
                     Images(OUT, cut.n, *here.output, here.cout),
                 )
                 emit.add_forward(
-                    plan, here, x, W if piece else SHARED, BIAS if with_bias else None, y,
+                    plan, here, x, W if as_given else SHARED, BIAS if with_bias else None, y,
                     relu=activation == "relu", columns=within, piece=piece,
                 )  # fmt: skip
             parts.append(Part(plan, {Base.X: of_x, Base.OUT: of_y}))
@@ -152,7 +176,7 @@ def _grad_input(conv: Conv, n: int, item: int) -> Work:
     packs = (
         []
         if depthwise.is_depthwise(conv)
-        else _packs(emit.add_flip_weights, conv, conv.cin // conv.groups, block_width(item), item)
+        else _packs(emit.add_flip_weights, conv, SHARED, conv.cin // conv.groups, block_width(item), item)
     )
     plans: dict[tuple, Plan] = {}
     parts = []
@@ -173,12 +197,12 @@ def _grad_input(conv: Conv, n: int, item: int) -> Work:
     return Work([packs, parts], emit.flipped_weights(conv, item) * item if packs else 0)
 
 
-def _packs(add_pack, conv: Conv, size: int, multiple: int, item: int) -> list[Part]:
-    """The parts that pack the weights, each a piece of `size` rows (columns) that lies together in w."""
+def _packs(add_pack, conv: Conv, to: Pointer, size: int, multiple: int, item: int) -> list[Part]:
+    """The parts that pack the weights to `to`, each a piece of `size` rows (columns) that lies together in w."""
     parts = []
     for within in pieces(size, number_of_parts(conv.weights, NUMBERS), multiple):
         plan = Plan(item)
-        add_pack(plan, conv, W, SHARED, within)
+        add_pack(plan, conv, W, to, within)
         parts.append(Part(plan))
     return parts
 

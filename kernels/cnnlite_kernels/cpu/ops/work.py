@@ -69,6 +69,13 @@ def shared_memory(size: int) -> int:
     return start + -start % LINE
 
 
+def aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """`size` numbers from the beginning of a cache line, not yet written."""
+    buffer = np.empty(size * dtype.itemsize + LINE, np.uint8)
+    start = -buffer.ctypes.data % LINE
+    return buffer[start : start + size * dtype.itemsize].view(dtype)
+
+
 def number_of_parts(work: int, least: int = MULTIPLY_ADDS, most: int = PARTS) -> int:
     """Into how many parts that much work is cut."""
     return max(1, min(most, work // least))
