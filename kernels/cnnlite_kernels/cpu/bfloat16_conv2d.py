@@ -55,7 +55,7 @@ def add_forward(
     """Emits y = conv(x, w) + bias, then relu and pooling, as conv2d.py's `add_forward`: x of bfloat16, y of float32 (item 4) or
     bfloat16 (2), bias float32."""
     x = with_halo(plan, x, conv.halo, item=BYTES)
-    taps, _, k_len = conv.taps(x)
+    taps, k_len = conv.taps(x)
     flags = (BIAS if bias is not None else 0) | (RELU if relu else 0) | (INDEX if index != NOWHERE else 0)
     add_product(
         plan, x.start, packed, y.start, output_rows(conv, x, y, pool), conv.cout, taps, k_len,

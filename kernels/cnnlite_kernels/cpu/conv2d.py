@@ -1,27 +1,28 @@
 """Direct convolution and its gradients: tables of rows and taps for the sweep (product.py), nothing is unrolled in memory.
 
-Images are NHWC, weights HWIO. Each function emits kernels into a plan; the images of a plan are those of one part of a batch.
+Images are NHWC, weights HWIO. Each function emits kernels into a plan; the images of a plan are those of one part of a batch. The
+forward pass and both gradients share one geometry, which is why this file is long.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear, with_halo
+from cnnlite_kernels.cpu.images import NO_HALO, Images, with_halo
 from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
 from cnnlite_kernels.cpu.plan import Plan
-from cnnlite_kernels.cpu.product import Rows, add_pack, add_product, padded_columns
+from cnnlite_kernels.cpu.product import Rows, add_pack, add_product, block_width, padded_columns
 from cnnlite_kernels.cpu.tile import ACCUMULATE, BIAS, INDEX, RELU
 from cnnlite_kernels.window import Window2D
 
 SMALL_IMAGE = 32 * 32  # pixels: up to here grad_x, which every tap reads and writes, stays in L2
 FEW_ROWS = 4  # of a product, for which wider blocks of columns are better than blocks of three vectors
-SCATTER_COST = 4  # sums over as many channels take as long as reading and writing a tile of grad_x
-
+TAP_COST = 5  # sums over as many channels take as long as reading and writing a tile of results once more
+WORTH = 0.98  # of the time, below which taps one by one pay
 
 PIECE_ROWS = 256  # rows of w that are packed at a time, 32 KB in each block of columns
 
@@ -59,19 +60,15 @@ class Conv(NamedTuple):
     def weights(self) -> int:
         return self.depth * self.cout
 
-    def taps(self, x: Images) -> tuple[np.ndarray, np.ndarray, int]:
-        """(offsets in x, offsets in w, contiguous numbers in both) of the taps. A row of the kernel is one tap where x and w
-        both have its numbers side by side."""
+    def taps(self, x: Images) -> tuple[np.ndarray, int]:
+        """(offsets in x, contiguous numbers in x and in w) of the taps. A row of the kernel is one tap where x and w both have its
+        numbers side by side."""
         (kh, kw), (dh, dw) = self.window.kernel, self.window.dilation
         depth = self.cin // self.groups
         rows, columns = np.mgrid[:kh, :kw]
         if dw == 1 and self.groups == 1:
-            return np.arange(kh) * dh * x.row, np.arange(kh) * kw * depth * self.cout, kw * depth
-        return (
-            (rows * dh * x.row + columns * dw * x.c).reshape(-1),
-            np.arange(kh * kw) * depth * self.cout,
-            depth,
-        )
+            return np.arange(kh) * dh * x.row, kw * depth
+        return (rows * dh * x.row + columns * dw * x.c).reshape(-1), depth
 
 
 def packed_weights(conv: Conv, item: int) -> int:
@@ -120,57 +117,111 @@ def add_forward(
     columns=(first, stop), multiples of block_width: only the blocks of each group's cout that begin there. piece: `packed` is w
     as it lies, and so many of its rows (`piece_rows`) are packed at a time: for few outputs that is less to read and write.
     """
-    x = with_halo(plan, x, conv.halo)
-    rows = output_rows(conv, x, y, pool)
-    taps, taps_w, k_len = conv.taps(x)
     flags = (BIAS if bias is not None else 0) | (RELU if relu else 0) | (INDEX if index != NOWHERE else 0)
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
+    if pool is None and skips_padding(conv):
+        terms = _terms_by_taps(conv, x, y)
+    else:
+        x = with_halo(plan, x, conv.halo)
+        taps, k_len = conv.taps(x)
+        terms = [Term(output_rows(conv, x, y, pool), taps, 0, k_len)]
     size = conv.depth * padded_columns(cout, plan.item)
     for g in range(conv.groups):
         first = g * cout
-        place = (NOWHERE if bias is None else bias + first * plan.item), index + first
         of_x, of_y = x.start + g * cin * plan.item, y.start + first * plan.item
         of_w = packed + (first if piece else g * size) * plan.item
-        if piece:
-            _add_by_pieces(
-                plan, conv, of_x, of_w, of_y, rows, taps, taps_w, k_len, piece, place, flags, columns
-            )
-        else:
-            add_product(
-                plan, of_x, of_w, of_y, rows, cout, taps, k_len,
-                within=columns, bias=place[0], index=place[1], flags=flags, threes=True,
-            )  # fmt: skip
+        options: dict[str, Any] = dict(
+            within=columns, bias=NOWHERE if bias is None else bias + first * plan.item, index=index + first
+        )
+        for number, term in enumerate(terms):
+            now = (ACCUMULATE if number else 0) | (flags if number == len(terms) - 1 else 0)
+            if piece:
+                _add_by_pieces(plan, conv, of_x, of_w, of_y, term, piece, now, options)
+            else:
+                add_product(
+                    plan, of_x, of_w, of_y, term.rows, cout, term.taps, term.k_len,
+                    packed_rows=(term.first, conv.depth), flags=now, threes=True, **options,
+                )  # fmt: skip
+
+
+class Term(NamedTuple):
+    """A part of the sum: for these rows the taps that begin at row `first` of w, each k_len of its rows."""
+
+    rows: Rows
+    taps: np.ndarray
+    first: int
+    k_len: int
+
+
+def _terms_by_taps(conv: Conv, x: Images, y: Images) -> list[Term]:
+    """Zeros, then each tap for the outputs where it lies on a pixel, one that does so for all of them last: nothing is computed of
+    the padding, which is a fifth of a 3 x 3 convolution of 7 x 7 pixels, and x needs no zeros around it."""
+    (kh, kw), (sh, sw), (dh, dw) = conv.window.kernel, conv.window.strides, conv.window.dilation
+    (top, _), (left, _) = conv.halo
+    depth, (oh, ow) = conv.cin // conv.groups, conv.output
+    r, c = (table.reshape(-1) for table in np.mgrid[:oh, :ow])
+    everywhere = y.pixels(r, c)
+    terms = []
+    for i in range(kh):
+        for j in range(kw):
+            r, c = np.meshgrid(_reached(conv, 0, i), _reached(conv, 1, j), indexing="ij")
+            a = x.pixels(r * sh + i * dh - top, c * sw + j * dw - left)
+            rows = spread(Rows(a.reshape(-1), y.pixels(r, c).reshape(-1)), x, y)
+            terms.append(Term(rows, np.zeros(1, np.int64), (i * kw + j) * depth, depth))
+    terms.sort(key=lambda term: len(term.rows.a))
+    return [Term(spread(Rows(everywhere, everywhere), y, y), np.zeros(0, np.int64), 0, 0), *terms]
 
 
 def _add_by_pieces(
-    plan: Plan, conv: Conv, a: Pointer, w: Pointer, c: Pointer, rows: Rows, taps, taps_w, k_len: int, piece: int,
-    place: tuple[Pointer, Pointer], flags: int, columns: tuple[int, int] | None,
+    plan: Plan, conv: Conv, a: Pointer, w: Pointer, c: Pointer, term: Term, piece: int, flags: int, options: dict[str, Any]
 ) -> None:  # fmt: skip
     """Piece after piece of w's rows: packed into scratch, where L2 still has it when it is read."""
-    pieces = [
-        (t + k, t_w + k * conv.cout)
-        for t, t_w in zip(taps, taps_w, strict=True)
-        for k in range(0, k_len, piece)
-    ]
     cout = conv.cout // conv.groups
+    if len(term.taps) == 0:
+        add_product(plan, a, NOWHERE, c, term.rows, cout, [], 0, flags=flags, threes=True, **options)
+        return
+    within = options["within"]
     scratch = plan.mark()
     packed = plan.scratch(piece * padded_columns(cout, plan.item) * plan.item)
-    for number, (t, t_w) in enumerate(pieces):
+    pieces = [tap + k for tap in term.taps for k in range(0, term.k_len, piece)]
+    for number, at in enumerate(pieces):
+        first = term.first + number * piece
         add_pack(
-            plan, w + t_w * plan.item, packed, taps=[0], k_len=piece, k_step=conv.cout, columns=cout, column_step=1,
-            within=columns, threes=True,
+            plan, w + first * conv.cout * plan.item, packed, taps=[0], k_len=piece, k_step=conv.cout, columns=cout,
+            column_step=1, within=within, threes=True,
         )  # fmt: skip
-        add_product(
-            plan, a, packed, c, rows, cout, [t], piece, within=columns, bias=place[0], index=place[1], threes=True,
-            flags=(ACCUMULATE if number else 0) | (flags if number == len(pieces) - 1 else 0),
-        )  # fmt: skip
+        now = (flags & ACCUMULATE if number == 0 else ACCUMULATE) | (
+            flags & ~ACCUMULATE if number == len(pieces) - 1 else 0
+        )
+        add_product(plan, a, packed, c, term.rows, cout, [at], piece, flags=now, threes=True, **options)
     plan.free(scratch)
+
+
+@functools.cache
+def skips_padding(conv: Conv) -> bool:
+    """Whether the forward pass takes tap by tap, each for the outputs where it lies on a pixel and not on padding."""
+    (kh, kw), (oh, ow) = conv.window.kernel, conv.output
+    if conv.halo == NO_HALO or not _pays_by_taps(conv, conv.cin // conv.groups, oh * ow):
+        return False
+    most = [max(len(_reached(conv, axis, tap)) for tap in range(taps)) for axis, taps in ((0, kh), (1, kw))]
+    return most == [oh, ow]
+
+
+def _pays_by_taps(conv: Conv, depth: int, pixels: int) -> bool:
+    """Whether taps one by one, for those pairs of an output and a pixel of x that they join, take less time than all taps for each of
+    `pixels` (outputs, or pixels of x)."""
+    kh, kw = conv.window.kernel
+    joined = sum(len(_reached(conv, 0, i)) for i in range(kh)) * sum(
+        len(_reached(conv, 1, j)) for j in range(kw)
+    )
+    return joined * (1 + TAP_COST / max(1, depth)) < WORTH * pixels * kh * kw
 
 
 def piece_rows(conv: Conv) -> int:
     """Rows of w in one piece of several equal ones, at most PIECE_ROWS; 0 where none is long."""
     depth = conv.cin // conv.groups
-    k_len = depth * (conv.window.kernel[1] if conv.window.dilation[1] == 1 and conv.groups == 1 else 1)
+    together = conv.window.dilation[1] == 1 and conv.groups == 1 and not skips_padding(conv)
+    k_len = depth * (conv.window.kernel[1] if together else 1)
     most = max((rows for rows in range(1, min(k_len, PIECE_ROWS) + 1) if k_len % rows == 0), default=0)
     return most if most >= min(k_len, PIECE_ROWS // 2) else 0
 
@@ -222,19 +273,23 @@ def add_flip_weights(
     columns=(first, stop): only these of each group's cin, whole blocks.
     """
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
-    kw = conv.window.kernel[1]
     for phase in phases(conv):
-        taps = [
-            (i * kw + j) * cin * conv.cout
-            for i in phase.kernel_rows[::-1]
-            for j in phase.kernel_columns[::-1]
-        ]
+        taps = [(i, j) for i in phase.kernel_rows[::-1] for j in phase.kernel_columns[::-1]]
         for g in range(conv.groups if taps else 0):
-            add_pack(
-                plan, w + g * cout * plan.item, packed,
-                taps=taps, k_len=cout, k_step=1, columns=cin, column_step=conv.cout, within=columns, threes=True,
-            )  # fmt: skip
+            _add_flip(plan, conv, w + g * cout * plan.item, packed, taps, columns)
             packed += len(taps) * cout * padded_columns(cin, plan.item) * plan.item
+
+
+def _add_flip(
+    plan: Plan, conv: Conv, w: Pointer, packed: Pointer, taps: Sequence[tuple[int, int]], columns: tuple[int, int] | None
+) -> None:  # fmt: skip
+    """Emits the packing of these taps of one group, whose first number is at w."""
+    cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
+    offsets = [(i * conv.window.kernel[1] + j) * cin * conv.cout for i, j in taps]
+    add_pack(
+        plan, w, packed,
+        taps=offsets, k_len=cout, k_step=1, columns=cin, column_step=conv.cout, within=columns, threes=True,
+    )  # fmt: skip
 
 
 def grad_halo(conv: Conv):
@@ -275,37 +330,105 @@ def input_sums(conv: Conv, grad_y: Images, grad_x: Images) -> Iterator[tuple[Row
         back = [-((j * dw - phase.column) // sw) * grad_y.c for j in phase.kernel_columns[::-1]]
         taps, k_len = [u + b for u in up for b in back], cout
         if conv.groups == 1 and up and back and np.all(np.diff(back) == cout):
-            taps, k_len = (
-                [u + back[0] for u in up],
-                len(back) * cout,
-            )  # a row of the kernel lies side by side in grad_y
+            taps, k_len = [u + back[0] for u in up], len(back) * cout
         yield rows, taps, k_len
 
 
-def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images) -> None:
+def add_grad_input(
+    plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images, *,
+    columns: tuple[int, int] | None = None, as_it_lies: bool = False, zeros: bool = False,
+) -> None:  # fmt: skip
     """Emits grad_x: the convolution of grad_y with the flipped weights, once for each phase of the strides.
 
     grad_x[n, ih, iw, ci] = sum over kh, kw, co of grad_y[n, oh, ow, co] * w[kh, kw, ci, co]
     where oh = (ih + top - kh * dh) / sh and ow = (iw + left - kw * dw) / sw are whole and inside grad_y.
+
+    columns=(first, stop), multiples of block_width: only the blocks of each group's cin that begin there. as_it_lies: `packed` is w,
+    and what a product needs of it is packed just before, into scratch: for few pixels that is less to read and write. zeros: grad_x
+    holds zeros already.
     """
-    if _scatters(conv):
-        _add_scattered_grad_input(plan, conv, grad_y, packed, grad_x)
-        return
-    grad_y = with_halo(plan, grad_y, grad_halo(conv))
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
-    for rows, taps, k_len in input_sums(conv, grad_y, grad_x):
-        for g in range(conv.groups):
+    scattered = _scatters(conv)
+    if scattered:
+        terms = _scattered_terms(conv, grad_y, grad_x)
+    else:
+        grad_y = with_halo(plan, grad_y, grad_halo(conv))
+        terms = _phase_terms(conv, grad_y, grad_x)
+    if zeros:
+        terms = [term for term in terms if term.flipped]
+    all_taps = conv.window.kernel[0] * conv.window.kernel[1]
+    group_size = padded_columns(cin, plan.item) * cout * plan.item
+    first, stop = columns or (0, cin)
+    for g in range(conv.groups):
+        for term in terms:
+            scratch = plan.mark()
+            of_w, rows_of_b = packed, None
+            if as_it_lies and term.flipped:
+                depth = len(term.flipped) * cout
+                # a block may be a vector wider than it begins in these columns
+                room = padded_columns(min(stop, cin) - first, plan.item) + block_width(plan.item)
+                of_w = plan.scratch(depth * room * plan.item) + -first * depth * plan.item
+                _add_flip(plan, conv, packed + g * cout * plan.item, of_w, term.flipped, columns)
+            elif scattered:
+                of_w += g * all_taps * group_size
+                rows_of_b = term.place * cout, all_taps * cout
+            else:
+                of_w += (term.place * conv.groups + g * len(term.flipped)) * group_size
             add_product(
-                plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
-                rows, cin, taps, k_len, threes=True,
+                plan, grad_y.start + g * cout * plan.item, of_w, grad_x.start + g * cin * plan.item,
+                term.rows, cin, term.taps, term.k_len, packed_rows=rows_of_b if term.flipped else None,
+                flags=term.flags, within=columns, threes=True,
             )  # fmt: skip
-            packed += len(taps) * k_len * padded_columns(cin, plan.item) * plan.item
+            plan.free(scratch)
+
+
+class FlippedTerm(NamedTuple):
+    """A part of the sum of grad_x: for these rows the taps, `flipped` in the order in which they are packed, after `place` others."""
+
+    rows: Rows
+    taps: list[int]
+    k_len: int
+    flipped: list[tuple[int, int]]
+    place: int
+    flags: int
+
+
+def _phase_terms(conv: Conv, grad_y: Images, grad_x: Images) -> list[FlippedTerm]:
+    """All taps that touch a phase, for its pixels."""
+    terms, place = [], 0
+    for phase, (rows, taps, k_len) in zip(phases(conv), input_sums(conv, grad_y, grad_x), strict=True):
+        flipped = [(i, j) for i in phase.kernel_rows[::-1] for j in phase.kernel_columns[::-1]]
+        terms.append(FlippedTerm(rows, taps, k_len, flipped, place, 0))
+        place += len(flipped)
+    return terms
+
+
+def _scattered_terms(conv: Conv, grad_y: Images, grad_x: Images) -> list[FlippedTerm]:
+    """grad_x[n, oh + kh * dh - top, ow + kw * dw - left, ci] += sum over co of grad_y[n, oh, ow, co] * w[kh, kw, ci, co], tap by tap,
+    after zeros."""
+    (kh, kw), (dh, dw), ((top, _), (left, _)) = conv.window.kernel, conv.window.dilation, conv.halo
+    pixels = grad_x.pixels(*np.mgrid[: conv.h, : conv.w]).reshape(-1)
+    everywhere = spread(Rows(pixels, pixels), grad_x, grad_x)
+    terms = [FlippedTerm(everywhere, [], 0, [], 0, 0)]
+    for i in range(kh):
+        for j in range(kw):
+            r, c = np.meshgrid(_reached(conv, 0, i), _reached(conv, 1, j), indexing="ij")
+            a, to = grad_y.pixels(r, c), grad_x.pixels(r + i * dh - top, c + j * dw - left)
+            rows = spread(Rows(a.reshape(-1), to.reshape(-1)), grad_y, grad_x)
+            place = (kh - 1 - i) * kw + kw - 1 - j  # taps are packed from last to first
+            terms.append(FlippedTerm(rows, [0], conv.cout // conv.groups, [(i, j)], place, ACCUMULATE))
+    return terms
+
+
+def leaves_zeros(conv: Conv) -> bool:
+    """Whether no window covers some pixels of x, those between the strides of small windows."""
+    return any(not (phase.kernel_rows and phase.kernel_columns) for phase in phases(conv))
 
 
 def _reached(conv: Conv, axis: int, tap: int) -> np.ndarray:
     """The outputs along an axis whose tap lies on a pixel of x and not on padding."""
-    outputs = np.arange(conv.output[axis])
-    pixels = outputs + tap * conv.window.dilation[axis] - conv.halo[axis][0]
+    outputs, stride = np.arange(conv.output[axis]), conv.window.strides[axis]
+    pixels = outputs * stride + tap * conv.window.dilation[axis] - conv.halo[axis][0]
     return outputs[(pixels >= 0) & (pixels < (conv.h, conv.w)[axis])]
 
 
@@ -313,37 +436,9 @@ def _reached(conv: Conv, axis: int, tap: int) -> np.ndarray:
 def _scatters(conv: Conv) -> bool:
     """Whether it is less work to add each output's gradient to the pixels it came from, tap by tap, than to collect for each pixel,
     zeros around grad_y included: where images are small. Stride 1 only."""
-    (kh, kw), cout = conv.window.kernel, conv.cout // conv.groups
     if conv.window.strides != (1, 1) or conv.h * conv.w > SMALL_IMAGE:
         return False
-    taps = sum(len(_reached(conv, 0, i)) for i in range(kh)) * sum(
-        len(_reached(conv, 1, j)) for j in range(kw)
-    )
-    return taps * (1 + SCATTER_COST / max(1, cout)) < 0.9 * conv.h * conv.w * kh * kw
-
-
-def _add_scattered_grad_input(
-    plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images
-) -> None:
-    """grad_x[n, oh + kh * dh - top, ow + kw * dw - left, ci] += sum over co of grad_y[n, oh, ow, co] * w[kh, kw, ci, co], tap by tap."""
-    (kh, kw), (dh, dw), ((top, _), (left, _)) = conv.window.kernel, conv.window.dilation, conv.halo
-    cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
-    add_clear(plan, grad_x.start, grad_x.size)
-    for g in range(conv.groups):
-        for i in range(kh):
-            for j in range(kw):
-                r, c = (
-                    t.reshape(-1)
-                    for t in np.meshgrid(_reached(conv, 0, i), _reached(conv, 1, j), indexing="ij")
-                )
-                a, to = grad_y.pixels(r, c), grad_x.pixels(r + i * dh - top, c + j * dw - left)
-                place = (kh - 1 - i) * kw + kw - 1 - j  # taps are packed from last to first
-                add_product(
-                    plan, grad_y.start + g * cout * plan.item, packed, grad_x.start + g * cin * plan.item,
-                    spread(Rows(a, to), grad_y, grad_x), cin, [0], cout,
-                    flags=ACCUMULATE, packed_rows=(place * cout, kh * kw * cout), threes=True,
-                )  # fmt: skip
-        packed += kh * kw * cout * padded_columns(cin, plan.item) * plan.item
+    return _pays_by_taps(conv, conv.cout // conv.groups, conv.h * conv.w)
 
 
 def add_grad_weights(

@@ -127,41 +127,47 @@ def pack(item, lanes, vectors):
         y = array_at(address(bases, d.y), blocks * d.depth * width, item)
         x = array_at(address(bases, d.x), 1, item)
         scale = x.dtype.type(d.scale)
-        step = ROWS_AT_ONCE if d.column_step == 1 else lanes
-        for t in range(d.count):
-            for k in range(0, d.k_len, step):
-                stop = min(k + step, d.k_len)
-                for block in range(blocks):
-                    to = (block * d.depth + t * d.k_len + k) * width
-                    first = d.start + block * width
-                    if d.column_step == 1 and stop - k == ROWS_AT_ONCE and d.columns - first >= width:
+        if d.column_step == 1:
+            for t in range(d.count):
+                for k in range(0, d.k_len, ROWS_AT_ONCE):
+                    stop = min(k + ROWS_AT_ONCE, d.k_len)
+                    for block in range(blocks):
+                        to = (block * d.depth + t * d.k_len + k) * width
+                        first = d.start + block * width
                         xs = x.ctypes.data + (taps[t] + k * d.k_step + first) * item
-                        move_block(
-                            xs, d.k_step, y.ctypes.data + to * item, scale, ROWS_AT_ONCE, vectors, lanes, item
-                        )
-                        continue
-                    for v in range(0, width, lanes):
-                        here = min(lanes, d.columns - first - v)
-                        base = taps[t] + k * d.k_step + (first + v) * d.column_step
-                        into = to + v
-                        if d.column_step == 1:
+                        ys = y.ctypes.data + to * item
+                        if stop - k == ROWS_AT_ONCE and d.columns - first >= width:
+                            move_block(xs, d.k_step, ys, scale, ROWS_AT_ONCE, vectors, lanes, item)
+                            continue
+                        for v in range(0, width, lanes):
+                            here = min(lanes, d.columns - first - v)
                             for i in range(stop - k):
-                                xs = x.ctypes.data + (base + i * d.k_step) * item
-                                ys = y.ctypes.data + (into + i * width) * item
+                                x_row, y_row = xs + (i * d.k_step + v) * item, ys + (i * width + v) * item
                                 if here == lanes:
-                                    move(xs, ys, scale, here, lanes, item, 0)
+                                    move(x_row, y_row, scale, here, lanes, item, 0)
                                 else:
-                                    move(xs, ys, scale, here, lanes, item, 1)
-                        elif d.k_step == 1 and here == lanes and stop - k == lanes:
+                                    move(x_row, y_row, scale, here, lanes, item, 1)
+            return
+        # column after column, so that few rows of x are read side by side
+        for block in range(blocks):
+            for v in range(0, width, lanes):
+                first = d.start + block * width + v
+                here = min(lanes, d.columns - first)
+                for t in range(d.count):
+                    for k in range(0, d.k_len, lanes):
+                        stop = min(k + lanes, d.k_len)
+                        base = taps[t] + k * d.k_step + first * d.column_step
+                        into = (block * d.depth + t * d.k_len + k) * width + v
+                        if d.k_step == 1 and here == lanes and stop - k == lanes:
                             xs, ys = x.ctypes.data + base * item, y.ctypes.data + into * item
                             transpose(xs, d.column_step, ys, width, scale, lanes, item)
-                        else:
-                            for j in range(lanes):
-                                for i in range(stop - k):
-                                    number = x.dtype.type(0)
-                                    if j < here:
-                                        number = scale * x[base + i * d.k_step + j * d.column_step]
-                                    y[into + i * width + j] = number
+                            continue
+                        for j in range(lanes):
+                            for i in range(stop - k):
+                                number = x.dtype.type(0)
+                                if j < here:
+                                    number = scale * x[base + i * d.k_step + j * d.column_step]
+                                y[into + i * width + j] = number
 
     return body
 

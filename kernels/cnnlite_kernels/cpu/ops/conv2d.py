@@ -11,7 +11,7 @@ from cnnlite_kernels.cpu import bfloat16_pays, depthwise
 from cnnlite_kernels.cpu import conv2d as emit
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.gradients import collect
-from cnnlite_kernels.cpu.images import NO_HALO, Images, copy_with_halo, with_halo
+from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear, copy_with_halo, with_halo
 from cnnlite_kernels.cpu.memory import Base, Pointer
 from cnnlite_kernels.cpu.ops import bfloat16_conv2d
 from cnnlite_kernels.cpu.ops.activations import in_place
@@ -20,6 +20,7 @@ from cnnlite_kernels.cpu.ops.cuts import (
     by_inputs,
     by_outputs,
     multiply_adds,
+    phase_pixels,
     rows_and_columns,
     x_start,
     y_start,
@@ -61,7 +62,8 @@ def _packing(conv: Conv, item: int) -> Work:
 
 
 def conv2d(
-    x: np.ndarray, w: np.ndarray | PackedWeights, b: np.ndarray | None, out: np.ndarray, window: Window2D, groups: int, activation: str | None
+    x: np.ndarray, w: np.ndarray | PackedWeights, b: np.ndarray | None, out: np.ndarray, window: Window2D, groups: int,
+    activation: str | None,
 ) -> None:  # fmt: skip
     """out = activation(conv(x, w) + b)."""
     conv = Conv(window, x.shape[1], x.shape[2], x.shape[3], w.shape[3], groups)
@@ -70,7 +72,7 @@ def conv2d(
         work = bfloat16_conv2d.forward(conv, x.shape[0], b is not None, activation)
     else:
         work = _forward(conv, x.shape[0], x.itemsize, b is not None, activation, packed)
-    work.run(x=x, w=w.data if packed else w, grads=b, out=out)
+    work.run(x=x, w=w.data if isinstance(w, PackedWeights) else w, grads=b, out=out)
 
 
 def conv2d_grad_input(
@@ -98,9 +100,7 @@ def conv2d_grad_weights(
 
 
 @functools.lru_cache(KEPT)
-def _forward(
-    conv: Conv, n: int, item: int, with_bias: bool, activation: str | None, packed: bool
-) -> Work:
+def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | None, packed: bool) -> Work:
     if depthwise.is_depthwise(conv):
         return _depthwise_forward(conv, n, item, with_bias, activation)
     oh, ow = conv.output
@@ -111,7 +111,7 @@ def _forward(
     before = [] if as_given else _packs(emit.add_pack_weights, conv, SHARED, conv.depth, 1, item)
     shared = 0 if as_given else emit.packed_weights(conv, item) * item
     source = X
-    if len(columns) > 1 and conv.halo != NO_HALO:
+    if len(columns) > 1 and conv.halo != NO_HALO and not emit.skips_padding(conv):
         # several parts read the same rows of x: they are padded once
         source = SHARED + -(-shared // LINE) * LINE
         padded = Images(source, n, conv.h, conv.w, conv.cin, conv.halo)
@@ -160,24 +160,64 @@ def _depthwise_forward(conv: Conv, n: int, item: int, with_bias: bool, activatio
     return Work([parts, last])
 
 
-def _pads(padded: Images, item: int) -> list[Part]:
-    """The parts that copy x to `padded`, at an offset of Base.EXTRA, with zeros around each image."""
-    x = padded._replace(start=X, halo=NO_HALO)
+def _pads(padded: Images, item: int, source: Pointer = X) -> list[Part]:
+    """The parts that copy the images at `source` to `padded`, at an offset of Base.EXTRA, with zeros around each image."""
+    x = padded._replace(start=source, halo=NO_HALO)
     parts = []
     for first, stop in pieces(padded.n, number_of_parts(padded.size, NUMBERS)):
         plan = Plan(item)
         with_halo(plan, x._replace(n=stop - first), padded.halo, padded.start + first * padded.image * item)
-        parts.append(Part(plan, {Base.X: first * x.image * item}))
+        parts.append(Part(plan, {Base(source.base): first * x.image * item}))
     return parts
 
 
 @functools.lru_cache(KEPT)
 def _grad_input(conv: Conv, n: int, item: int) -> Work:
-    packs = (
-        []
-        if depthwise.is_depthwise(conv)
-        else _packs(emit.add_flip_weights, conv, SHARED, conv.cin // conv.groups, block_width(item), item)
-    )
+    if depthwise.is_depthwise(conv):
+        return _depthwise_grad_input(conv, n, item)
+    halo = emit.grad_halo(conv)
+    row_parts, columns = rows_and_columns(conv, n, block_width(item), grad_input=True)
+    if row_parts > n and halo != NO_HALO:  # several parts would pad the same rows of grad_y
+        row_parts, columns = number_of_parts(multiply_adds(conv, n)), [(0, conv.cin // conv.groups)]
+    as_it_lies = phase_pixels(conv, n) <= FEW_OUTPUTS and conv.groups == 1 and conv.weights * item > CACHE
+    before, shared, source = [], 0, Y
+    if not as_it_lies:
+        before = _packs(emit.add_flip_weights, conv, SHARED, conv.cin // conv.groups, block_width(item), item)
+        shared = emit.flipped_weights(conv, item) * item
+    if len(columns) > 1 and halo != NO_HALO:
+        source = SHARED + -(-shared // LINE) * LINE
+        padded = Images(source, n, *conv.output, conv.cout, halo)
+        before = before + _pads(padded, item, Y)
+        shared = source.offset + padded.size * item
+    zeros = len(columns) > 1 and emit.leaves_zeros(conv)  # whole rows of zeros, not in pieces of some columns
+    size = n * conv.h * conv.w * conv.cin
+    for first, stop in pieces(size, number_of_parts(size, NUMBERS)) if zeros else ():
+        clearing = Plan(item)
+        add_clear(clearing, OUT + first * item, stop - first)
+        before = [*before, Part(clearing)]
+    plans: dict[tuple, Plan] = {}
+    parts = []
+    for cut in by_inputs(conv.window, n, conv.h, conv.w, row_parts):
+        here = conv._replace(window=cut.window, h=cut.h)
+        of_y, of_x = y_start(conv, cut) * item, x_start(conv, cut) * item
+        grad_y = Images(Y, cut.n, *here.output, here.cout)
+        if source != Y:
+            grad_y = grad_y._replace(halo=halo)
+            grad_y = grad_y._replace(start=source + cut.image * grad_y.image * item)
+        for within in columns:
+            plan = plans.get((here, grad_y, within))
+            if plan is None:
+                plan = plans[here, grad_y, within] = Plan(item)
+                grad_x = Images(OUT, cut.n, here.h, here.w, here.cin)
+                emit.add_grad_input(
+                    plan, here, grad_y, W if as_it_lies else SHARED, grad_x, columns=within, as_it_lies=as_it_lies,
+                    zeros=zeros,
+                )  # fmt: skip
+            parts.append(Part(plan, {Base.Y: of_y, Base.OUT: of_x}))
+    return Work([before, parts], shared)
+
+
+def _depthwise_grad_input(conv: Conv, n: int, item: int) -> Work:
     plans: dict[tuple, Plan] = {}
     parts = []
     for cut in by_inputs(conv.window, n, conv.h, conv.w, number_of_parts(multiply_adds(conv, n))):
@@ -189,12 +229,9 @@ def _grad_input(conv: Conv, n: int, item: int) -> Work:
                 Images(Y, cut.n, *here.output, here.cout),
                 Images(OUT, cut.n, here.h, here.w, here.cin),
             )
-            if packs:
-                emit.add_grad_input(plan, here, grad_y, SHARED, grad_x)
-            else:
-                depthwise.add_grad_input(plan, here, grad_y, W, grad_x)
+            depthwise.add_grad_input(plan, here, grad_y, W, grad_x)
         parts.append(Part(plan, {Base.Y: y_start(conv, cut) * item, Base.OUT: x_start(conv, cut) * item}))
-    return Work([packs, parts], emit.flipped_weights(conv, item) * item if packs else 0)
+    return Work([parts])
 
 
 def _packs(add_pack, conv: Conv, to: Pointer, size: int, multiple: int, item: int) -> list[Part]:

@@ -85,17 +85,26 @@ def multiply_adds(conv: Conv, n: int) -> int:
     return n * oh * ow * conv.depth * conv.cout
 
 
-def rows_and_columns(conv: Conv, n: int, width: int) -> tuple[int, list[tuple[int, int]]]:
-    """Into how many parts the outputs are cut, and into which ranges the columns: those where that leaves too few outputs,
-    in multiples of `width`."""
+def rows_and_columns(
+    conv: Conv, n: int, width: int, grad_input: bool = False
+) -> tuple[int, list[tuple[int, int]]]:
+    """Into how many parts the outputs (with grad_input the pixels of x) are cut, and into which ranges the columns: those where that
+    leaves too few outputs, in multiples of `width`."""
     wanted = number_of_parts(multiply_adds(conv, n))
-    oh, ow = conv.output
-    sh, extent = conv.window.strides[0], conv.window.extent[0]
-    row_parts = max(1, min(wanted, n * oh * ow // OUTPUTS))
+    (oh, ow), sh, extent = conv.output, conv.window.strides[0], conv.window.extent[0]
+    outputs, channels, height = n * oh * ow, conv.cout, oh * sh
+    if grad_input:  # a product has the pixels of one phase of the strides
+        outputs, channels, height = phase_pixels(conv, n), conv.cin, conv.h
+    row_parts = max(1, min(wanted, outputs // OUTPUTS))
     if row_parts > n:  # inside images: pieces of few rows would read as many again around them
-        row_parts = n * min(-(-row_parts // n), max(1, oh * sh // (3 * max(1, extent - sh))))
+        row_parts = n * min(-(-row_parts // n), max(1, height // (3 * max(1, extent - sh))))
     column_parts = -(-wanted // row_parts) if conv.groups == 1 else 1
-    return row_parts, list(pieces(conv.cout // conv.groups, column_parts, width))
+    return row_parts, list(pieces(channels // conv.groups, column_parts, width))
+
+
+def phase_pixels(conv: Conv, n: int) -> int:
+    """Pixels of x, in n images, in one phase of the strides."""
+    return n * conv.h * conv.w // (conv.window.strides[0] * conv.window.strides[1])
 
 
 def x_start(conv: Conv, cut: Cut) -> int:

@@ -47,8 +47,8 @@ def _packing(product: Product, item: int) -> Work:
 
 
 def matmul(
-    a: np.ndarray, b: np.ndarray | PackedWeights, out: np.ndarray, k: int, transpose_a: bool, transpose_b: bool, alpha: float, beta: float,
-    bias: np.ndarray | None, activation: str | None,
+    a: np.ndarray, b: np.ndarray | PackedWeights, out: np.ndarray, k: int, transpose_a: bool, transpose_b: bool,
+    alpha: float, beta: float, bias: np.ndarray | None, activation: str | None,
 ) -> None:  # fmt: skip
     """out = activation(alpha * op(a) op(b) + beta * out + bias)."""
     m, n = out.shape
