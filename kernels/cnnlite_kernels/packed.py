@@ -19,7 +19,8 @@ class PackedWeights:
     """What `pack_conv2d_weights` and `pack_matmul_weights` return, to be given to `conv2d` as w or to `matmul` as b.
 
     It is a copy, laid out for the vectors of this processor: it does not follow the array it was made from, and can be neither
-    changed nor pickled. It is for the CPU, and no array: gradients and every other op take the array itself.
+    changed nor pickled. It is for the CPU, and no array: gradients and every other op take the array itself. Products with it are
+    those of its dtype, whatever `set_matmul_precision` says.
 
     Attributes:
         op: the op it is for, "conv2d" or "matmul".

@@ -82,7 +82,7 @@ def conv2d(
     b = checks.bias("conv2d", "b", b, w.shape[3], like=x)
     activation = checks.activation("conv2d", activation)
     window, groups, shape = checks.convolution("conv2d", x.shape, w.shape, strides, padding, dilation, groups)
-    inputs = (x, w.data if packed else w)
+    inputs: tuple[Any, ...] = (x, w.data if packed else w)
     y = checks.output("conv2d", out, shape, x.dtype, inputs if b is None else (*inputs, b))
     checks.algorithm_fits("conv2d", algorithm, window, groups)
     if y.size:

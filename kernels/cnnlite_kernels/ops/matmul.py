@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cnnlite_kernels import checks, dispatch
 from cnnlite_kernels.arrays import ArrayT, Operand
 from cnnlite_kernels.packed import PackedWeights
@@ -49,15 +51,16 @@ def matmul(
     packed = isinstance(b, PackedWeights)
     run = dispatch.find("matmul", "cpu" if packed and device == "auto" else device, a, b, bias)
     a = checks.operand("matmul", "a", a, "(m, k)")
-    if packed:
-        b = checks.packed("matmul", "b", b, device, a)
-    else:
-        b = checks.operand("matmul", "b", b, "(k, n)", like=a)
-    m, n, k = checks.product(a, b, transpose_a, transpose_b)
+    b = (
+        checks.packed("matmul", "b", b, device, a)
+        if packed
+        else checks.operand("matmul", "b", b, "(k, n)", like=a)
+    )
     if packed and transpose_b:
         raise ValueError(
             f"matmul: expected packed b as (k, n), got transpose_b={transpose_b!r}; give it to pack_matmul_weights instead."
         )
+    m, n, k = checks.product(a, b, transpose_a, transpose_b)
     alpha, beta = checks.scale("alpha", alpha), checks.scale("beta", beta)
     activation = checks.activation("matmul", activation)
     bias = checks.bias("matmul", "bias", bias, n, like=a)
@@ -65,7 +68,7 @@ def matmul(
         raise ValueError(
             f"matmul: expected out to hold the matrix that beta={beta:g} scales, got None; pass out."
         )
-    inputs = (a, b.data if packed else b)
+    inputs: tuple[Any, ...] = (a, b.data if packed else b)
     c = checks.output("matmul", out, (m, n), a.dtype, inputs if bias is None else (*inputs, bias))
     if c.size:
         run(a, b, c, k, bool(transpose_a), bool(transpose_b), alpha, beta, bias, activation)
