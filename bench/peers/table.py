@@ -204,7 +204,7 @@ def layers(results: Sequence[LayerResult]) -> str:
         "pass",
         "cnnlite GFLOP/s",
         "PyTorch GFLOP/s",
-        "PyTorch's way",
+        "PyTorch's way (packed: ours too)",
         "ratio",
         "share of peak",
     ]
