@@ -20,13 +20,12 @@ def describe() -> str:
     """A few lines for a person: processor, vectors, threads, measured speed, cache, GPUs."""
     from cnnlite_kernels.cpu import jit, threads
     from cnnlite_kernels.cpu.allowance import allowed_cpus
-    from cnnlite_kernels.cpu.host import host
 
     folder = jit.folder()
     lines = [
         ("CPU", processor_name()),
         ("cores", f"{allowed_cpus()} usable of {os.cpu_count()}"),
-        ("vectors", f"{8 * host().vector_bytes} bits, {host().registers} registers"),
+        ("vectors", _vectors()),
         ("threads", str(threads.get_num_threads())),
         ("speed", f"{fma_peak():.0f} GFLOP/s in float32 on one thread, the tile kernel in L1"),
         ("cache", str(folder) if folder else "none; CNNLITE_CACHE_LOG=1 says why"),
@@ -34,6 +33,15 @@ def describe() -> str:
     gpus = describe_gpus()
     lines += [("GPU" if number == 0 else "", gpu) for number, gpu in enumerate(gpus)]
     return "\n".join(f"{name:<8} {text}" for name, text in lines)
+
+
+def _vectors() -> str:
+    from cnnlite_kernels.cpu.host import host
+
+    name = {"avx512": "AVX512-BF16", "amx": "AMX"}.get(
+        host().bfloat16 or "", "none: mixed precision is float32"
+    )
+    return f"{8 * host().vector_bytes} bits, {host().registers} registers; for bfloat16 {name}"
 
 
 def processor_name() -> str:

@@ -13,7 +13,11 @@ import small_training
 
 from cnnlite import models
 
-pytestmark = pytest.mark.usefixtures("seeded")
+pytestmark = [
+    pytest.mark.usefixtures("seeded"),
+    # where the processor has no instructions for it: all of this is the same there
+    pytest.mark.filterwarnings("ignore:mixed_precision. expected a processor"),
+]
 
 
 def test_nothing_is_mixed_unless_asked_for() -> None:

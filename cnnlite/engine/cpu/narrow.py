@@ -41,7 +41,7 @@ class Narrow(NamedTuple):
 def chosen(conv: Conv, sparse: bool) -> Narrow:
     """The products that pay, by a model in cycles of one output pixel: a sum of vectors of 16 columns, two steps a cycle.
 
-    sparse: the gradients are made from lists (cnnlite_kernels.cpu.sparse), in float32.
+    bfloat16_pays.py has the rules of the ops, whose arrays come from memory; here they are in L2. sparse: the gradients are made from lists (cnnlite_kernels.cpu.sparse), in float32.
     """
     if conv.groups > 1 or 0 in conv.output:
         return Narrow()
