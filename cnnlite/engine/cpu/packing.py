@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnlite.engine.cpu.emit import Packed, conv_of, lists_of, where
-from cnnlite.engine.cpu.narrow import Narrow, chosen
+from cnnlite.engine.cpu.narrow import Narrow, add_flip_weights, chosen, flipped_weights
 from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.mirrored import Mirrored, aligned_zeros
@@ -58,8 +58,8 @@ class Packing:
             if needs_input:
                 plan = Plan(dtype.itemsize)
                 if narrow.grad_input:
-                    backward = self._room(bfloat16_conv2d.flipped_weights(conv), np.uint8)
-                    bfloat16_conv2d.add_flip_weights(plan, conv, w, backward)
+                    backward = self._room(flipped_weights(conv), np.uint8)
+                    add_flip_weights(plan, conv, w, backward)
                 elif lists is not None:
                     backward = self._room(conv.weights, dtype)
                     sparse.add_turned_weights(plan, conv, w, backward)
