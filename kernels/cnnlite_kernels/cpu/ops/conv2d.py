@@ -246,10 +246,10 @@ def _packs(add_pack, conv: Conv, to: Pointer, size: int, multiple: int, item: in
 
 @functools.lru_cache(KEPT)
 def _grad_weights(conv: Conv, n: int, item: int) -> Work:
+    if depthwise.is_depthwise(conv):
+        return _depthwise_grad_weights(conv, n, item)
     wanted = number_of_parts(multiply_adds(conv, n))
     x, grad_y = Images(X, n, conv.h, conv.w, conv.cin), Images(Y, n, *conv.output, conv.cout)
-    if depthwise.is_depthwise(conv):
-        return Work([_depthwise_grad_weights(conv, x, grad_y, item, wanted)])
     cuts = list(by_outputs(conv.window, n, conv.h, conv.w, wanted))
     if len(cuts) > 1 and 2 * len(cuts) * conv.weights <= x.size + grad_y.size:
         return _summed_grad_weights(conv, cuts, item)
@@ -307,7 +307,8 @@ def _summed_grad_weights(conv: Conv, cuts: list[Cut], item: int) -> Work:
         if plan is None:
             plan = plans[here, cut.n] = Plan(item)
             x, grad_y = Images(X, cut.n, here.h, here.w, here.cin), Images(Y, cut.n, *here.output, here.cout)
-            emit.add_grad_weights(plan, here, x, grad_y, SHARED)
+            add = depthwise.add_grad_weights if depthwise.is_depthwise(conv) else emit.add_grad_weights
+            add(plan, here, x, grad_y, SHARED)
         bases = {
             Base.X: x_start(conv, cut) * item, Base.Y: y_start(conv, cut) * item, Base.EXTRA: number * conv.weights * item
         }  # fmt: skip
@@ -323,13 +324,17 @@ def _summed_grad_weights(conv: Conv, cuts: list[Cut], item: int) -> Work:
     return Work([parts, sums], len(cuts) * conv.weights * item)
 
 
-def _depthwise_grad_weights(conv: Conv, x: Images, grad_y: Images, item: int, wanted: int) -> list[Part]:
-    """By taps, then by channels."""
-    kh, kw = conv.window.kernel
+def _depthwise_grad_weights(conv: Conv, n: int, item: int) -> Work:
+    """By outputs where the weights are few beside them, else by channels."""
+    wanted = number_of_parts(multiply_adds(conv, n))
+    cuts = list(by_outputs(conv.window, n, conv.h, conv.w, wanted))
+    oh, ow = conv.output
+    if len(cuts) > 1 and 2 * len(cuts) * conv.weights <= n * (conv.h * conv.w + oh * ow) * conv.cin:
+        return _summed_grad_weights(conv, cuts, item)
+    x, grad_y = Images(X, n, conv.h, conv.w, conv.cin), Images(Y, n, oh, ow, conv.cout)
     parts = []
-    for taps in pieces(kh * kw, wanted):
-        for channels in pieces(conv.cin, -(-wanted // (kh * kw)), block_width(item)):
-            plan = Plan(item)
-            depthwise.add_grad_weights(plan, conv, x, grad_y, OUT, taps=taps, channels=channels)
-            parts.append(Part(plan))
-    return parts
+    for channels in pieces(conv.cin, wanted, block_width(item)):
+        plan = Plan(item)
+        depthwise.add_grad_weights(plan, conv, x, grad_y, OUT, channels=channels)
+        parts.append(Part(plan))
+    return Work([parts])
