@@ -22,6 +22,7 @@ CUT_CONVS = (
     ConvCase("cut_groups", 1, 50, 40, 24, 40, (3, 3), padding="same", groups=4),
     ConvCase("cut_depthwise", 2, 90, 64, 96, 96, (3, 3), (1, 2), "same", groups=96),
     ConvCase("cut_depthwise_dilated", 1, 80, 70, 33, 33, (3, 5), (2, 1), ((2, 3), (1, 4)), (2, 3), 33),
+    ConvCase("cut_few_channels_dilated", 2, 101, 50, 5, 24, (3, 2), (2, 1), "same", (3, 2)),
     ConvCase("cut_deep", 1, 7, 7, 256, 200, (3, 3), padding="same"),
     ConvCase("cut_column_of_padding", 1, 90, 40, 16, 16, (3, 3), padding=((5, 4), (4, 5))),
     ConvCase("cut_deep_dilated", 1, 9, 9, 300, 100, (2, 2), dilation=(2, 3)),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from cnnlite_kernels.cpu import bfloat16_pays, depthwise
+from cnnlite_kernels.cpu import bfloat16_pays, depthwise, few_channels
 from cnnlite_kernels.cpu import conv2d as emit
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.gradients import collect
@@ -174,7 +175,9 @@ def _pads(padded: Images, item: int, source: Pointer = X) -> list[Part]:
 @functools.lru_cache(KEPT)
 def _grad_input(conv: Conv, n: int, item: int) -> Work:
     if depthwise.is_depthwise(conv):
-        return _depthwise_grad_input(conv, n, item)
+        return _unpacked_grad_input(conv, n, item, depthwise.add_grad_input)
+    if few_channels.is_better(conv):
+        return _unpacked_grad_input(conv, n, item, few_channels.add_grad_input)
     halo = emit.grad_halo(conv)
     row_parts, columns = rows_and_columns(conv, n, block_width(item), grad_input=True)
     if row_parts > n and halo != NO_HALO:  # several parts would pad the same rows of grad_y
@@ -217,7 +220,8 @@ def _grad_input(conv: Conv, n: int, item: int) -> Work:
     return Work([before, parts], shared)
 
 
-def _depthwise_grad_input(conv: Conv, n: int, item: int) -> Work:
+def _unpacked_grad_input(conv: Conv, n: int, item: int, add_grad_input: Callable) -> Work:
+    """By an emitter that reads the weights as they lie."""
     plans: dict[tuple, Plan] = {}
     parts = []
     for cut in by_inputs(conv.window, n, conv.h, conv.w, number_of_parts(multiply_adds(conv, n))):
@@ -229,7 +233,7 @@ def _depthwise_grad_input(conv: Conv, n: int, item: int) -> Work:
                 Images(Y, cut.n, *here.output, here.cout),
                 Images(OUT, cut.n, here.h, here.w, here.cin),
             )
-            depthwise.add_grad_input(plan, here, grad_y, W, grad_x)
+            add_grad_input(plan, here, grad_y, W, grad_x)
         parts.append(Part(plan, {Base.Y: y_start(conv, cut) * item, Base.OUT: x_start(conv, cut) * item}))
     return Work([parts])
 
