@@ -9,6 +9,7 @@ is then a DeviceArray (cuda/array.py): the same checks hold for both.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from operator import index
 from typing import Any
@@ -373,20 +374,44 @@ def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Wi
     same_shape(op, "indices", array, y_shape, "as grad_y has")
     if not isinstance(array, np.ndarray):
         return array
-    kh, kw = window.kernel
-    inside = (array >= 0) & (array < kh * kw)
-    for axis, offsets in ((1, array // kw), (2, array % kw)):
-        before = window.pads(*x_shape[1:3])[axis - 1][0]
-        first = np.arange(y_shape[axis]) * window.strides[axis - 1] - before
-        pixels = offsets + first.reshape((-1,) + (1,) * (3 - axis))
-        inside &= (pixels >= 0) & (pixels < x_shape[axis])
-    if not inside.all():
-        wrong = int(array[~inside][0])
+    array = np.require(array, np.int32, ["C", "A"])
+    wrong = _outside(array, (x_shape[1], x_shape[2]), window)
+    if wrong is not None:
         raise ValueError(
-            f"{op}: expected indices of pixels inside the image and the window {(kh, kw)}, got {wrong}; "
+            f"{op}: expected indices of pixels inside the image and the window {window.kernel}, got {wrong}; "
             "pass what max_pool2d(..., return_indices=True) returned for the same x and options."
         )
-    return np.require(array, np.int32, ["C", "A"])
+    return array
+
+
+def _outside(places: np.ndarray, size: tuple[int, int], window: Window2D) -> int | None:
+    """A place outside the window or the image, or None. Windows that lie in the image as a whole need one comparison, which is a
+    pass at memory's speed; the others are few."""
+    kh, kw = window.kernel
+    if places.size and places.view(np.uint32).max() >= kh * kw:  # what is negative is large
+        return int(places[(places < 0) | (places >= kh * kw)][0])
+    for axis, output, allowed in _overhanging(window, *size):
+        strip = places.take(output, axis)
+        inside = allowed[strip]
+        if not inside.all():
+            return int(strip[~inside][0])
+    return None
+
+
+@functools.lru_cache(64)
+def _overhanging(window: Window2D, h: int, w: int) -> list[tuple[int, int, np.ndarray]]:
+    """(axis of y, row or column, which of the window's places lie in the image) for windows that reach outside."""
+    kh, kw = window.kernel
+    places = np.arange(kh * kw)
+    found = []
+    for axis, taps in ((0, places // kw), (1, places % kw)):
+        size = (h, w)[axis]
+        for output in range(window.output_size(h, w)[axis]):
+            pixels = output * window.strides[axis] - window.pads(h, w)[axis][0] + taps
+            allowed = (pixels >= 0) & (pixels < size)
+            if not allowed.all():
+                found.append((axis + 1, output, allowed))
+    return found
 
 
 def product(a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> tuple[int, int, int]:

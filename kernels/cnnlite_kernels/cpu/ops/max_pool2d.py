@@ -8,14 +8,14 @@ import numpy as np
 
 from cnnlite_kernels.cpu import max_pool2d as emit
 from cnnlite_kernels.cpu.images import Images
+from cnnlite_kernels.cpu.max_pool2d import INDEX_ITEM
 from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer
-from cnnlite_kernels.cpu.ops.cuts import by_outputs
-from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, number_of_parts, pieces
+from cnnlite_kernels.cpu.ops.cuts import by_inputs, by_outputs
+from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, number_of_parts
 from cnnlite_kernels.cpu.plan import Part, Plan
 from cnnlite_kernels.window import Window2D
 
 X, Y, INDEX, OUT = (Pointer(base, 0) for base in (Base.X, Base.Y, Base.W, Base.OUT))
-INDEX_ITEM = 4  # bytes of an int32
 Shape = tuple[int, int, int, int]
 
 
@@ -57,17 +57,15 @@ def _forward(window: Window2D, shape: Shape, item: int, with_index: bool) -> Wor
 def _grad(window: Window2D, shape: Shape, item: int) -> Work:
     n, h, w, c = shape
     oh, ow = window.output_size(h, w)
-    plans: dict[int, Plan] = {}
+    plans: dict[tuple, Plan] = {}
     parts = []
-    for first, stop in pieces(n, number_of_parts(n * h * w * c, NUMBERS)):
-        plan = plans.get(stop - first)
+    for cut in by_inputs(window, n, h, w, number_of_parts(n * h * w * c, NUMBERS)):
+        plan = plans.get((cut.window, cut.h, cut.n))
         if plan is None:
-            plan = plans[stop - first] = Plan(item)
-            emit.add_grad(
-                plan, window, Images(Y, stop - first, oh, ow, c), INDEX, Images(OUT, stop - first, h, w, c)
-            )
-        start = first * oh * ow * c
-        parts.append(
-            Part(plan, {Base.Y: start * item, Base.W: start * INDEX_ITEM, Base.OUT: first * h * w * c * item})
-        )
+            plan = plans[cut.window, cut.h, cut.n] = Plan(item)
+            y, x = Images(Y, cut.n, *cut.window.output_size(cut.h, w), c), Images(OUT, cut.n, cut.h, w, c)
+            emit.add_grad(plan, cut.window, y, INDEX, x)
+        start = (cut.image * oh + cut.y_row) * ow * c
+        x_start = (cut.image * h + cut.x_row) * w * c
+        parts.append(Part(plan, {Base.Y: start * item, Base.W: start * INDEX_ITEM, Base.OUT: x_start * item}))
     return Work([parts])
