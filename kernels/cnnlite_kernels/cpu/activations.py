@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import carray
 
+from cnnlite_kernels.cpu.exponential import row_exponential_sum, row_exponentials, row_maximum
+from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at
@@ -34,6 +36,7 @@ def forward(item, kind):
 
     relu: max(x, 0), a NaN stays. sigmoid: 1 / (1 + e^-x). softmax: e^(x - max x) / sum over the channels of a pixel.
     """
+    lanes = host().lanes(item)
 
     def body(bases, d):
         d = carray(d, 1)[0]
@@ -58,15 +61,10 @@ def forward(item, kind):
                         for c in range(d.c):
                             y[c] = math.tanh(x[c])
                     elif kind == SOFTMAX:
-                        top = x[0]
-                        for c in range(1, d.c):
-                            top = x[c] if x[c] > top else top
-                        total = zero
-                        for c in range(d.c):
-                            y[c] = math.exp(x[c] - top)
-                            total += y[c]
-                        for c in range(d.c):
-                            y[c] /= total
+                        x_at, y_at = x.ctypes.data, y.ctypes.data
+                        top = row_maximum(x_at, d.c, lanes, item)
+                        total = row_exponential_sum(x_at, d.c, top, lanes, item)
+                        row_exponentials(x_at, y_at, d.c, top, zero, one / total, lanes, item)
                     else:
                         y[:] = x
 

@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import carray
 
+from cnnlite_kernels.cpu.exponential import row_exponential_sum, row_exponentials, row_maximum
+from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import INT32, POINTER, address, array_at
 from cnnlite_kernels.settings import BINARY, SQUARED
@@ -29,6 +31,7 @@ def softmax_cross_entropy(item, sparse):
     logits z (n, c) and grad (n, c), which may be the same array; weights and losses (n,), correct (n,): 1 where the largest
     logit is the largest target. t: targets (n, c), or with `sparse` labels (n,) int32 whose target is 1.
     """
+    lanes = host().lanes(item)
 
     def body(bases, d):
         d = carray(d, 1)[0]
@@ -39,24 +42,20 @@ def softmax_cross_entropy(item, sparse):
             array_at(address(bases, d.losses), d.n, item),
             array_at(address(bases, d.correct), d.n, item),
         )
+        number = weights.dtype.type
         for i in range(d.n):
-            z, grad = array_at(zs + i * d.c * item, d.c, item), array_at(gs + i * d.c * item, d.c, item)
+            z_at, grad_at = zs + i * d.c * item, gs + i * d.c * item
+            z, grad = array_at(z_at, d.c, item), array_at(grad_at, d.c * d.with_grad, item)
             t = array_at(address(bases, d.targets) + i * d.c * item, d.c * (1 - sparse), item)
-            top, best = z[0], 0
-            for c in range(1, d.c):
-                if not z[c] <= top:
-                    top, best = z[c], c
             label = labels[i] if sparse else 0
-            mass = weights.dtype.type(1 if sparse else 0)
+            mass = number(1 if sparse else 0)
             if not sparse:
                 for c in range(d.c):
                     mass += t[c]
                     label = c if t[c] > t[label] else label
-            total = z.dtype.type(0)
-            for c in range(d.c):
-                total += math.exp(z[c] - top)
-            log_total = math.log(total)
-            loss = z.dtype.type(0)
+            top = row_maximum(z_at, d.c, lanes, item)
+            log_total = number(math.log(row_exponential_sum(z_at, d.c, top, lanes, item)))
+            loss = number(0)
             if sparse:
                 loss = log_total + (top - z[label])
             else:
@@ -64,12 +63,19 @@ def softmax_cross_entropy(item, sparse):
                     if t[c] != 0:
                         loss += t[c] * (log_total + (top - z[c]))
             losses[i] = weights[i] * loss
-            correct[i] = best == label
+            right = z[label] == top
+            if right:  # of equal logits the first counts
+                for c in range(label):
+                    right &= z[c] != top
+            correct[i] = right
             if d.with_grad:
-                scale = weights[i] * weights.dtype.type(d.scale)
-                for c in range(d.c):
-                    target = (c == label) * mass if sparse else t[c]
-                    grad[c] = scale * (math.exp((z[c] - top) - log_total) * mass - target)
+                scale = weights[i] * number(d.scale)
+                row_exponentials(z_at, grad_at, d.c, top, log_total, scale * mass, lanes, item)
+                if sparse:
+                    grad[label] -= scale
+                else:
+                    for c in range(d.c):
+                        grad[c] -= scale * t[c]
 
     return body
 
