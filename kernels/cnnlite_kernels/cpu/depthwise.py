@@ -14,6 +14,7 @@ from cnnlite_kernels.cpu.lane_tile import Rows, Sum, add_lane_product
 from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.regions import of_outputs, of_pixels, regions
+from cnnlite_kernels.cpu.slide_tile import Lines, add_lines
 from cnnlite_kernels.cpu.tile import ACCUMULATE, BIAS, RELU
 
 Pair = tuple[int, int]
@@ -24,11 +25,10 @@ def is_depthwise(conv: Conv) -> bool:
     return conv.groups == conv.cin == conv.cout
 
 
-def _rows(a: Pair, c: Pair, counts: Pair) -> Rows:
-    """Rows and columns of pixels, (row step, column step) apart in A and C: the longer side makes the tiles."""
+def _lines(a: Pair, c: Pair, counts: Pair) -> tuple[Lines, int]:
+    """Rows and columns of pixels, (row step, column step) apart in A and C, as lines along the longer side; which side it is."""
     long = 1 if counts[1] >= counts[0] else 0
-    along = np.arange(counts[long])
-    return Rows(along * a[long], along * c[long], counts[1 - long], a[1 - long], c[1 - long])
+    return Lines(counts[long], a[long], c[long], counts[1 - long], a[1 - long], c[1 - long]), long
 
 
 def add_forward(
@@ -44,12 +44,12 @@ def add_forward(
     for rows, columns in regions(of_outputs, conv, y.row * plan.item):
         i, j = rows.taps.start, columns.taps.start
         a = x.pixels(rows.first * sh + i * dh - top, columns.first * sw + j * dw - left)
-        add_lane_product(
+        lines, long = _lines((sh * x.row, sw * c), (y.row, c), (rows.size, columns.size))
+        taps = (len(rows.taps), dh * x.row, kw * c), (len(columns.taps), dw * c, c)
+        add_lines(
             plan, x.start + int(a) * plan.item, w + (i * kw + j) * c * plan.item,
-            y.start + int(y.pixels(rows.first, columns.first)) * plan.item,
-            _rows((sh * x.row, sw * c), (y.row, c), (rows.size, columns.size)), c,
-            Sum((len(rows.taps), dh * x.row, kw * c), (len(columns.taps), dw * c, c)),
-            images=(x.n, x.image, 0, y.image), bias=NOWHERE if bias is None else bias, flags=flags,
+            y.start + int(y.pixels(rows.first, columns.first)) * plan.item, lines, c, taps[long], taps[1 - long],
+            images=(x.n, x.image, y.image), bias=NOWHERE if bias is None else bias, flags=flags,
         )  # fmt: skip
 
 
@@ -65,15 +65,15 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, w: Pointer, grad_x: I
         a = grad_y.pixels(
             (rows.first + top - i.start * dh) // sh, (columns.first + left - j.start * dw) // sw
         )
-        add_lane_product(
+        lines, long = _lines((grad_y.row, c), (sh * grad_x.row, sw * c), (rows.size, columns.size))
+        taps = (
+            (len(i), -(i.step * dh // sh) * grad_y.row, i.step * kw * c),
+            (len(j), -(j.step * dw // sw) * c, j.step * c),
+        )
+        add_lines(
             plan, grad_y.start + int(a) * plan.item, w + (i.start * kw + j.start) * c * plan.item,
-            grad_x.start + int(grad_x.pixels(rows.first, columns.first)) * plan.item,
-            _rows((grad_y.row, c), (sh * grad_x.row, sw * c), (rows.size, columns.size)), c,
-            Sum(
-                (len(i), -(i.step * dh // sh) * grad_y.row, i.step * kw * c),
-                (len(j), -(j.step * dw // sw) * c, j.step * c),
-            ),
-            images=(grad_x.n, grad_y.image, 0, grad_x.image),
+            grad_x.start + int(grad_x.pixels(rows.first, columns.first)) * plan.item, lines, c, taps[long], taps[1 - long],
+            images=(grad_x.n, grad_y.image, grad_x.image),
         )  # fmt: skip
 
 
