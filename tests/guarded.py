@@ -11,6 +11,7 @@ import ctypes
 import mmap
 import sys
 from collections.abc import Iterator
+from unittest import mock
 
 import cases
 import numpy as np
@@ -18,7 +19,11 @@ from cases import ConvCase, MatmulCase, PoolCase
 from op_operands import CUT_CONVS
 
 import cnnlite_kernels as kernels
-from cnnlite_kernels import reference
+from cnnlite_kernels import precision, reference
+from cnnlite_kernels.cpu import bfloat16_pays
+from cnnlite_kernels.cpu.conv2d import Conv
+from cnnlite_kernels.cpu.host import host
+from cnnlite_kernels.cpu.ops import work
 
 PAGE = mmap.PAGESIZE
 NO_ACCESS = 0  # PROT_NONE
@@ -50,13 +55,10 @@ def guarded_shared_memory(size: int) -> int:
 
 def main() -> None:
     """Runs all ops with all operands against a guard page, first at their ends, then at their beginnings."""
-    from cnnlite_kernels.cpu.host import host
-    from cnnlite_kernels.cpu.ops import work
-
     work.shared_memory = guarded_shared_memory
     for at_end in (True, False):
         for dtype in (np.float32, np.float64):
-            for run in (run_convolutions, run_poolings, run_products, run_activations):
+            for run in (run_convolutions, run_poolings, run_products, run_activations, run_bfloat16):
                 for actual, expected in run(dtype, at_end):
                     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5, err_msg=run.__name__)
     print(host().vector_bytes)
@@ -98,6 +100,26 @@ def run_convolutions(dtype: type, at_end: bool) -> Pairs:
             if dtype is np.float64:
                 options["algorithm"] = "winograd"
                 yield kernels.conv2d(x, w, b, out=operands.out(*y.shape), **options), y
+
+
+def run_bfloat16(dtype: type, at_end: bool) -> Pairs:
+    """Convolutions and products whose operands are rounded to bfloat16, whether that pays or not; these integers are bfloat16."""
+    if dtype is not np.float32 or host().bfloat16 is None:
+        return
+    precision.set_matmul_precision("bfloat16")
+    with (
+        mock.patch.multiple(
+            bfloat16_pays, forward=_one_group, grad_input=_one_group, grad_weights=_one_group
+        ),
+        mock.patch.object(bfloat16_pays, "matmul", return_value=True),
+    ):
+        yield from run_convolutions(dtype, at_end)
+        yield from run_products(dtype, at_end)
+    precision.set_matmul_precision("float32")
+
+
+def _one_group(conv: Conv) -> bool:
+    return conv.groups == 1
 
 
 def run_poolings(dtype: type, at_end: bool) -> Pairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -93,7 +94,9 @@ def blocks_with(assembly: str, instruction: str) -> list[str]:
     return [block for block in re.split(r"^\.?\w+:.*$", assembly, flags=re.MULTILINE) if instruction in block]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="AMX is asked for on Linux")
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="the processor named is x86-64"
+)
 def test_four_products_to_four_loads_and_nothing_is_spilled(assembly: str) -> None:
     found = blocks_with(assembly, "tdpbf16ps")
     assert found
