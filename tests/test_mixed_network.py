@@ -48,6 +48,10 @@ EXACT: dict[str, tuple[tuple[int, ...], list[Any]]] = {
         (10, 10, 4),
         [Conv2D(8, 3), MaxPooling2D(3, strides=2), Conv2D(8, 2), Activation("relu"), Dropout(0.5), Conv2D(8, 2), Dense(4)],
     ),
+    "pooling behind single pixels": (
+        (9, 8, 48),
+        [Conv2D(192, 1, activation="relu"), MaxPooling2D(2), Conv2D(192, 1), MaxPooling2D((1, 2)), Flatten(), Dense(4)],
+    ),
     "lists": ((12, 12, 16), [Conv2D(16, 3, padding="same"), Conv2D(24, 3, activation="relu"), MaxPooling2D(2), Flatten(), Dense(4)]),
 }  # fmt: skip
 

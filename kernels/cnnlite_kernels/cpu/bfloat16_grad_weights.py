@@ -59,8 +59,8 @@ class Turned(NamedTuple):
 def merged(conv: Conv) -> Conv:
     """The same convolution of images with one row, where rows are short and where one ends is no matter: longer sums without a break."""
     alike = conv.window.kernel == (1, 1) and conv.window.strides == (1, 1) and conv.halo == NO_HALO
-    if alike and conv.w < SHORT_ROW:
-        return conv._replace(h=1, w=conv.h * conv.w)
+    if alike and conv.output == (conv.h, conv.w) and conv.w < SHORT_ROW:
+        return conv._replace(h=1, w=conv.h * conv.w, used=None)
     return conv
 
 
