@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from op_operands import draw_integers, nans
+from op_operands import draw_integers, draw_normals, nans
 
 from cnnlite_kernels import reference
-from cnnlite_kernels.cpu import few_taps, sparse
+from cnnlite_kernels.cpu import conv2d, few_taps, sparse
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.images import Images, with_halo
@@ -61,8 +61,8 @@ CASES = (
 FEW_TAPS = (
     Case("documented_first", 3, 28, 28, 1, 32),
     Case("ragged_channels_same", 2, 12, 9, 1, 37, padding="same"),
-    Case("pool_3x2_strides", 2, 21, 17, 2, 16, (2, 2), (2, 1), "valid", (3, 2)),
-    Case("as_many_as_fit", 1, 9, 40, 1, 20, (1, few_taps.MOST[host().registers])),
+    Case("pool_3x2_strides", 2, 21, 17, 2, 16, (2, 1), (2, 1), "valid", (3, 2)),
+    Case("as_many_as_fit", 1, 9, 40, 1, 20, (1, few_taps.MOST[host().registers] - 5)),
 )
 
 
@@ -168,7 +168,7 @@ def test_writes_only_what_is_wanted(wanted: str) -> None:
 def computed_in_registers(case: Case, at: Operands, start: np.ndarray | None = None) -> np.ndarray:
     """grad_w's rows and last grad_b, from few_taps."""
     plan = Plan(at.x.dtype.itemsize)
-    assert few_taps.fits(case.conv)
+    assert few_taps.fits(case.conv, case.pool)
     grads = nans((case.conv.depth + 1, case.cout), at.x.dtype.type) if start is None else start.copy()
     y = Images(pointer_to(at.grad_y), *at.grad_y.shape)
     few_taps.add_backward(
@@ -188,6 +188,37 @@ def test_few_taps_equal_reference(case: Case, dtype: type) -> None:
     start = draw_integers(np.random.default_rng(1), right.shape, dtype)
     np.testing.assert_array_equal(computed_in_registers(case, at), right)
     np.testing.assert_array_equal(computed_in_registers(case, at, start), start + right)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", FEW_TAPS, ids=lambda case: case.name)
+def test_few_taps_forward_has_the_bits_of_the_tile(case: Case, dtype: type, relu: bool) -> None:
+    rng = np.random.default_rng(2)
+    x = draw_normals(rng, (case.n, case.h, case.w, case.cin), dtype)
+    x[rng.random(x.shape) < 0.02] = np.nan
+    w, bias = (
+        draw_normals(rng, (*case.kernel, case.cin, case.cout), dtype),
+        draw_normals(rng, (case.cout,), dtype),
+    )
+    shape = (case.n, *case.windows, case.cout)
+    found = []
+    for few in (True, False):
+        plan = Plan(x.dtype.itemsize)
+        images, y, index = Images(pointer_to(x), *x.shape), nans(shape, dtype), np.full(shape, 99, np.uint8)
+        to, b, places = Images(pointer_to(y), *shape), pointer_to(bias), pointer_to(index)
+        conv = case.conv._replace(used=None)
+        if few:
+            few_taps.add_forward(plan, conv, case.pool, images, pointer_to(w), b, to, relu, places)
+        else:
+            packed = plan.scratch(conv2d.packed_weights(conv, plan.item) * plan.item)
+            conv2d.add_pack_weights(plan, conv, pointer_to(w), packed)
+            conv2d.add_forward(plan, conv, images, packed, b, to, relu=relu, pool=case.pool, index=places)
+        Job([[Part(plan)]]).run()
+        found.append((y, index))
+    (y, index), (right, places_right) = found
+    np.testing.assert_array_equal(y, right)
+    np.testing.assert_array_equal(index, places_right)
 
 
 @settings(max_examples=20, deadline=None)

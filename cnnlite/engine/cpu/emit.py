@@ -172,6 +172,8 @@ def _stage_forward(
                 plan, conv, x, packed.forward, bias, y, item=y_item, relu=relu, pool=stage.pool, index=index
             )
             plan.free(mark)
+        elif stage.pool is not None and few_taps.fits(conv, stage.pool):
+            few_taps.add_forward(plan, conv, stage.pool, x, where(stage.kernel), bias, y, relu, index)
         else:
             conv2d.add_forward(
                 plan, conv, x, packed.forward, bias, y, relu=relu, pool=stage.pool, index=index
@@ -273,7 +275,7 @@ def _conv_backward(
         )  # fmt: skip
         plan.free(mark)
         return
-    if stage.pool is not None and grad_x is None and grad_w != NOWHERE and few_taps.fits(conv):
+    if stage.pool is not None and grad_x is None and grad_w != NOWHERE and few_taps.fits(conv, stage.pool):
         few_taps.add_backward(plan, conv, stage.pool, x, grad, index, y, grad_w, grad_b, to.accumulate)
         plan.free(mark)
         return

@@ -20,6 +20,10 @@ COMPRESSED_BYTES = 64  # of vectors whose lanes one instruction compresses (AVX-
 class Lists(Vectors):
     """Vectors that are put at the end of two lists side by side: int32 offsets, and gradients."""
 
+    def int32_at(self, table, place):
+        """table[place] of a table of int32, as int64."""
+        return self.bl.sext(self.bl.load(self.bl.gep(self.pointer(table, INT32), [place])), INT)
+
     def load_bytes(self, pointer, mask=None):
         """LANES bytes; where the mask is not set 0, unread."""
         bytes_ = ir.VectorType(BYTE, self.lanes)
@@ -129,8 +133,7 @@ def list_channels(
         there = v.first_lanes(left) if tail else None
 
         def at(base, type_, table, i):
-            offset = bl.load(bl.gep(v.pointer(table, INT32), [INT(i)]))
-            return bl.gep(v.pointer(base, type_), [bl.sext(offset, INT)])
+            return bl.gep(v.pointer(base, type_), [v.int32_at(table, INT(i))])
 
         rows = range(lanes)
         which = transposed(bl, [v.load_bytes(at(index, BYTE, index_at, i), there) for i in rows])
