@@ -78,7 +78,7 @@ def test_a_job_is_not_over_while_a_follower_is_inside():
     pool = threads.Pool(1)
     pool.record[team.INSIDE] = 1
     segments = np.zeros((1, team.SEGMENT_COLUMNS), np.int64)
-    leader = threading.Thread(target=pool.run, args=(segments, 0))
+    leader = threading.Thread(target=pool.run, args=(threads.Work(segments, 0),))
     leader.start()
     leader.join(0.2)
     assert leader.is_alive()
@@ -175,7 +175,7 @@ def test_jobs_of_one_part_do_not_call_the_workers():
     pool = threads._pool
     assert eventually(lambda: pool._asleep[1])
     segments = np.zeros((1, team.SEGMENT_COLUMNS), np.int64)
-    pool.run(segments, 0)
+    pool.run(threads.Work(segments, 0))
     assert pool._asleep[1]
 
 

@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from cnnlite.optimizers.optimizer import Optimizer
 
 
+COPIED_BYTES = (
+    1 << 14
+)  # of images that are cheaper to copy (0.2 us) than an array's address is to ask for (0.8 us)
+
+
 class Predict:
-    """The forward pass of up to `n` images, straight from the caller's array to the caller's array."""
+    """The forward pass of `n` images, straight from the caller's array to the caller's array; few small ones are copied."""
 
     def __init__(self, stages: Sequence[Stage], packing: Packing, n: int, dtype: np.dtype) -> None:
         self.n, self._packing = n, packing
@@ -43,18 +48,26 @@ class Predict:
         self._x_offsets = firsts * (math.prod(stages[0].in_shape) * dtype.itemsize)
         self._y_offsets = firsts * (math.prod(stages[-1].out_shape) * dtype.itemsize)
         self._x_bases, self._y_bases = self._job.bases[0][:, Base.X], self._job.bases[0][:, Base.OUT]
+        sizes = n * math.prod(stages[0].in_shape), n * math.prod(stages[-1].out_shape)
+        self._copies = sum(sizes) * dtype.itemsize <= COPIED_BYTES
+        if self._copies:
+            self._x, self._y = (aligned_zeros(size, dtype) for size in sizes)
+            self._set(self._x, self._y)
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = network(x), both C-contiguous and of the network's dtype."""
         self._packing.update()
-        # __array_interface__ in place of ctypes.data: one image takes 25 microseconds in all
-        x_start, y_start = x.__array_interface__["data"][0], y.__array_interface__["data"][0]
-        if len(self._x_bases) == 1:
-            self._x_bases[0], self._y_bases[0] = x_start, y_start
-        else:
-            np.add(self._x_offsets, x_start, out=self._x_bases)
-            np.add(self._y_offsets, y_start, out=self._y_bases)
+        if self._copies:
+            self._x[:] = x.reshape(-1)
+            self._job.run()
+            y.reshape(-1)[:] = self._y
+            return
+        self._set(x, y)
         self._job.run()
+
+    def _set(self, x: np.ndarray, y: np.ndarray) -> None:
+        np.add(self._x_offsets, x.ctypes.data, out=self._x_bases)
+        np.add(self._y_offsets, y.ctypes.data, out=self._y_bases)
 
 
 class Batch:

@@ -94,8 +94,8 @@ class Job:
         borrowed = [
             part.plan.workspace for parts in segments for part in parts if Base.WORK not in part.bases
         ]
-        self._workspace = max(borrowed, default=0)
+        self._work = threads.Work(self._segments, max(borrowed, default=0))
 
     def run(self) -> None:
         """Runs all segments in order, each over all of its parts."""
-        threads.run(self._segments, self._workspace)
+        threads.run(self._work)

@@ -26,6 +26,15 @@ LINE = 64
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
+class Work:
+    """Rows of SEGMENT_COLUMNS int64 (see team.py) and the bytes of workspace of each thread: looked at once, run many times."""
+
+    def __init__(self, segments: np.ndarray, workspace: int) -> None:
+        self._segments = segments  # kept alive
+        self.address, self.count, self.workspace = segments.ctypes.data, len(segments), workspace
+        self.shared = bool(segments[:, team.COUNT].max(initial=0) > 1)
+
+
 class Member:
     """One thread's table of bases and its workspace."""
 
@@ -77,12 +86,12 @@ class Pool:
             self.stop()
             raise
 
-    def run(self, segments: np.ndarray, workspace: int) -> None:
-        """Runs a job: rows of SEGMENT_COLUMNS int64 (see team.py), with `workspace` bytes a thread."""
+    def run(self, work: Work) -> None:
+        """Runs a job."""
         for member in self.members:
-            member.reserve(workspace)
-        self.record[team.SEGMENTS], self.record[team.SEGMENT_COUNT] = segments.ctypes.data, len(segments)
-        if True in self._asleep and segments[:, team.COUNT].max(initial=0) > 1:
+            member.reserve(work.workspace)
+        self.record[team.SEGMENTS], self.record[team.SEGMENT_COUNT] = work.address, work.count
+        if work.shared and True in self._asleep:
             self._wake()
         self._lead(self.members[0].address, self._here)
 
@@ -117,7 +126,7 @@ _asked: int | None = None
 _default: int | None = None
 
 
-def run(segments: np.ndarray, workspace: int) -> None:
+def run(work: Work) -> None:
     """Runs a job on the pool, or in this thread alone while another caller has the pool."""
     global _pool
     if _busy.acquire(blocking=False):
@@ -128,7 +137,7 @@ def run(segments: np.ndarray, workspace: int) -> None:
                 if pool is not None:
                     pool.stop()
                 _pool = pool = Pool(threads)
-            pool.run(segments, workspace)
+            pool.run(work)
         finally:
             _busy.release()
         return
@@ -136,7 +145,7 @@ def run(segments: np.ndarray, workspace: int) -> None:
         pool = _alone.pop()
     except IndexError:
         pool = Pool(1)
-    pool.run(segments, workspace)
+    pool.run(work)
     _alone.append(pool)
 
 
