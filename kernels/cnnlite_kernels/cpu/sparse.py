@@ -35,7 +35,8 @@ from cnnlite_kernels.cpu.tile import INT, Vectors
 MOST = {32: 24, 16: 10}
 # Vectors of taps below which the list's own cost is more than what it saves.
 FEWEST = 4
-CHUNK = 1 << 15  # bytes of w that go by for all pixels of an image, before the next chunk
+# Bytes of w from all over which the lists of all pixels take their rows, before the next so many: they should stay in L1.
+CHUNK = 40 << 10
 
 
 @intrinsic(prefer_literal=True)
@@ -88,7 +89,7 @@ SPARSE = np.dtype(
     + [
         (name, np.int64)
         for name in (
-            "n", "windows", "cout", "padded",  # windows of an image, and their number filled up to whole vectors
+            "n", "windows", "cout", "channels", "padded",  # windows of an image, and their number filled up to whole vectors
             "y_image", "index_image", "x_row", "x_image",
             "kernel_rows", "row_numbers",  # numbers of one kernel row: kw * cin
             "with_x", "with_w", "with_b", "accumulate_b",
@@ -98,14 +99,14 @@ SPARSE = np.dtype(
 
 
 @kernel(SPARSE)
-def backward(rows, rows_x, vectors, lanes, item, tail, channels_tail, pool):
+def backward(rows, vectors, lanes, item, tail, channels_tail, pool):
     """All images, one after the other: grad_w for a vector of channels after the other, then grad_x.
 
     grad_y (n, windows, cout), index likewise, uint8: which output of the window, `pool` for none; where a window's channels begin
     say grad_at and index_at, int32 (padded,). x and grad_x: images x_image apart, rows x_row apart. w and grad_w: (cout,
     kernel_rows, row_numbers). grad_b (cout,). places int32 (pool, padded): offset in x of each output of each window. Scratch:
     offsets, gradients: lists of lanes * (padded + lanes) or windows * cout + lanes numbers; counts int64 (windows * pool,).
-    `rows` kernel rows of `vectors` vectors are in registers for grad_w, rows_x for grad_x.
+    `rows` kernel rows of `vectors` vectors are in registers; for grad_x the lists are made and followed `channels` at a time.
     """
     width = vectors * lanes
 
@@ -158,42 +159,48 @@ def backward(rows, rows_x, vectors, lanes, item, tail, channels_tail, pool):
                             )  # fmt: skip
             if d.with_x:
                 array_at(grad_x, d.x_image, item)[:] = 0
-                end = 0
-                for window in range(d.windows):
-                    for q in range(pool):
-                        start = end
-                        for channel in range(0, d.cout, lanes):
-                            end += list_pixel(
-                                indices + index_at[window] + channel, grads + (grad_at[window] + channel) * item, q,
-                                channel * depth, depth, d.cout - channel, offsets + end * 4, gradients + end * item,
-                                lanes, item, channels_tail,
-                            )  # fmt: skip
-                        counts[window * pool + q] = end - start
-                for row in range(0, d.kernel_rows, rows_x):
-                    for first in range(0, d.row_numbers, width):
-                        taps_x, taps_w = (row * d.x_row + first) * item, (row * d.row_numbers + first) * item
-                        left = d.row_numbers - first - (vectors - 1) * lanes
-                        start = 0
-                        for window in range(d.windows):
-                            for q in range(pool):
-                                follow_list(
-                                    offsets + start * 4, gradients + start * item, counts[window * pool + q],
-                                    address(bases, d.w) + taps_w, d.row_numbers,
-                                    grad_x + taps_x + places[q * d.padded + window] * item, d.x_row, left,
-                                    rows_x, vectors, lanes, item, tail,
+                for chunk in range(0, d.cout, d.channels):
+                    stop = min(chunk + d.channels, d.cout)
+                    end = 0
+                    for window in range(d.windows):
+                        for q in range(pool):
+                            start = end
+                            for channel in range(chunk, stop, lanes):
+                                end += list_pixel(
+                                    indices + index_at[window] + channel, grads + (grad_at[window] + channel) * item,
+                                    q, channel * depth, depth, d.cout - channel, offsets + end * 4,
+                                    gradients + end * item, lanes, item, channels_tail,
                                 )  # fmt: skip
-                                start += counts[window * pool + q]
+                            counts[window * pool + q] = end - start
+                    for row in range(0, d.kernel_rows, rows):
+                        for first in range(0, d.row_numbers, width):
+                            taps_x, taps_w = (
+                                (row * d.x_row + first) * item,
+                                (row * d.row_numbers + first) * item,
+                            )
+                            left = d.row_numbers - first - (vectors - 1) * lanes
+                            start = 0
+                            for window in range(d.windows):
+                                for q in range(pool):
+                                    follow_list(
+                                        offsets + start * 4, gradients + start * item, counts[window * pool + q],
+                                        address(bases, d.w) + taps_w, d.row_numbers,
+                                        grad_x + taps_x + places[q * d.padded + window] * item, d.x_row, left,
+                                        rows, vectors, lanes, item, tail,
+                                    )  # fmt: skip
+                                    start += counts[window * pool + q]
 
     return body
 
 
 class Taps(NamedTuple):
-    """How the taps of a convolution are held: `rows` kernel rows of `vectors` vectors at a time, of grad_x rows_x."""
+    """How the taps of a convolution are held: `rows` kernel rows of `vectors` vectors at a time, the last of them not whole if `tail`;
+    of `channels` one after the other where the lists are those of pixels."""
 
     rows: int
-    rows_x: int
     vectors: int
     tail: int
+    channels: int
 
 
 def taps_held(conv: Conv, pool: tuple[int, int] | None, item: int) -> Taps | None:
@@ -210,10 +217,8 @@ def taps_held(conv: Conv, pool: tuple[int, int] | None, item: int) -> Taps | Non
     rows = max(r for r in range(1, kh + 1) if kh % r == 0 and r * vectors <= most)
     if rows * vectors < FEWEST:
         return None
-    # a list of one pixel takes its rows of w from all over this chunk, which L1 should hold
-    chunk = conv.cout * vectors * lanes * item
-    rows_x = max(r for r in range(1, rows + 1) if rows % r == 0 and (r == 1 or r * chunk <= CHUNK))
-    return Taps(rows, rows_x, vectors, int(numbers % lanes > 0))
+    channels = max(1, CHUNK // (rows * vectors * lanes * item) // lanes) * lanes
+    return Taps(rows, vectors, int(numbers % lanes > 0), channels)
 
 
 def add_turned_weights(plan: Plan, conv: Conv, w: Pointer, turned: Pointer) -> None:
@@ -256,14 +261,14 @@ def add_backward(
             add_clear(plan, turned_grad, conv.weights)
     room = max(lanes * (padded + lanes), windows * conv.cout + lanes)
     plan.add(
-        backward, taps.rows, taps.rows_x, taps.vectors, lanes, item, taps.tail, int(conv.cout % lanes > 0), ph * pw,
+        backward, taps.rows, taps.vectors, lanes, item, taps.tail, int(conv.cout % lanes > 0), ph * pw,
         x=x.start, grad_x=NOWHERE if grad_x is None else grad_x.start, w=turned, grad_w=turned_grad, grad_b=grad_b,
         grad_y=grad_y.start, index=index,
         offsets=plan.scratch(room * 4), gradients=plan.scratch(room * item),
         counts=plan.scratch(max(windows * ph * pw, lanes) * 8), places=table(places),
         grad_at=table(grad_y.pixels(i[:, :, 0, 0], j[:, :, 0, 0]).reshape(-1)),
         index_at=table(y.pixels(i[:, :, 0, 0], j[:, :, 0, 0]).reshape(-1)),
-        n=x.n, windows=windows, cout=conv.cout, padded=padded,
+        n=x.n, windows=windows, cout=conv.cout, channels=taps.channels, padded=padded,
         y_image=grad_y.image, index_image=y.image, x_row=x.row, x_image=x.image, kernel_rows=kh, row_numbers=kw * conv.cin,
         with_x=int(grad_x is not None), with_w=int(grad_w != NOWHERE), with_b=int(grad_b != NOWHERE),
         accumulate_b=int(accumulate),
