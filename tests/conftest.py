@@ -29,3 +29,9 @@ def any_threads() -> Iterator[None]:
 def keras_figures() -> dict[str, Any]:
     """What Keras computed: tools/make_keras_figures.py."""
     return json.loads(Path(__file__).with_name("data").joinpath("keras_figures.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def keras_layers() -> dict[str, Any]:
+    """What Keras's layers computed: tools/make_keras_layers.py."""
+    return json.loads(Path(__file__).with_name("data").joinpath("keras_layers.json").read_text("utf-8"))

@@ -18,6 +18,7 @@ pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda")
 from cnnlite_kernels import random, reference
 from cnnlite_kernels.cuda import (
     activations,
+    batch_normalization,
     dropout,
     gradients,
     losses,
@@ -128,6 +129,53 @@ def _pools() -> Iterator[Sample]:
         name = _named(dtype, f"max pooling {size[0]} x {size[1]}{what}")
         emit = partial(_pooling, size=size, dtype=dtype, with_index=with_index, with_relu=with_relu)
         yield Sample(name, emit, simple=True)
+
+
+# normalization
+
+
+def _normalization(plan: Plan, c: int, dtype: Any, aligned: bool, training: bool) -> Checks:
+    """In training with statistics of x and moving averages, outside with some that are given; and the gradients."""
+    rows, epsilon = 1200 // c, 1e-3
+    x, grad_y = normals((rows, c), dtype) + dtype(3), normals((rows, c), dtype, SEED + 1)
+    gamma, beta, mean, variance = (normals((c,), dtype, SEED + 2 + i) for i in range(4))
+    variance = np.abs(variance)
+    there_x, there_gamma = there(plan, x), there(plan, gamma)
+    y, grad_x, grad_gamma, grad_beta = (plan.scratch(size, dtype) for size in (x.size, x.size, c, c))
+    statistics, moving = (
+        (there(plan, mean), there(plan, variance)),
+        (there(plan, mean), there(plan, variance)),
+    )
+    checks = []
+    if training:
+        statistics = plan.scratch(c, dtype), plan.scratch(c, dtype)
+        batch_normalization.add_statistics(plan, there_x, *statistics, rows, c, moving=moving, momentum=0.75)
+        before = mean, variance
+        _, mean, variance = reference.batch_normalization_train(x, gamma, beta, epsilon=epsilon)
+        for found, given, old, new in zip(statistics, moving, before, (mean, variance), strict=True):
+            checks += [Check(found, new, 16), Check(given, 0.75 * old + 0.25 * new, 16)]
+    batch_normalization.add_forward(
+        plan, there_x, y, *statistics, there_gamma, there(plan, beta), epsilon, rows, c, aligned=aligned
+    )
+    batch_normalization.add_grad(
+        plan, there(plan, grad_y), there_x, *statistics, there_gamma, epsilon, grad_x, grad_gamma, grad_beta, rows, c,
+        training=training, aligned=aligned,
+    )  # fmt: skip
+    wanted = reference.batch_normalization(x, mean, variance, gamma, beta, epsilon=epsilon)
+    gradients = reference.batch_normalization_grad(
+        grad_y, x, mean, variance, gamma, epsilon=epsilon, training=training
+    )
+    found = (grad_x, grad_gamma, grad_beta)
+    return [*checks, Check(y, wanted, 32), *(Check(*pair, 64) for pair in zip(found, gradients, strict=True))]
+
+
+def _normalizations() -> Iterator[Sample]:
+    for c, training, dtype in product((1, 3, 40), (True, False), DTYPES):
+        emit = partial(_normalization, c=c, dtype=dtype, aligned=True, training=training)
+        what = "in training" if training else "with given statistics"
+        yield Sample(_named(dtype, f"batch normalization of {c} {what}"), emit)
+    emit = partial(_normalization, c=40, dtype=np.float32, aligned=False, training=True)
+    yield Sample("batch normalization that is not aligned", emit)
 
 
 # activations and other things that are done to each number
@@ -364,4 +412,4 @@ def _training() -> Iterator[Sample]:
     yield Sample("penalty", _penalty)
 
 
-SAMPLES: tuple[Sample, ...] = (*_pools(), *_elementwise(), *_losses(), *_training())
+SAMPLES: tuple[Sample, ...] = (*_pools(), *_normalizations(), *_elementwise(), *_losses(), *_training())

@@ -58,7 +58,14 @@ def main() -> None:
     work.shared_memory = guarded_shared_memory
     for at_end in (True, False):
         for dtype in (np.float32, np.float64):
-            for run in (run_convolutions, run_poolings, run_products, run_activations, run_bfloat16):
+            for run in (
+                run_convolutions,
+                run_poolings,
+                run_normalizations,
+                run_products,
+                run_activations,
+                run_bfloat16,
+            ):
                 for actual, expected in run(dtype, at_end):
                     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5, err_msg=run.__name__)
     print(host().vector_bytes)
@@ -142,6 +149,19 @@ def run_poolings(dtype: type, at_end: bool) -> Pairs:
             **case.options,
         )
         yield grad_x, reference.max_pool2d_grad(grad_y, x, case.pool_size, **case.options)
+
+
+def run_normalizations(dtype: type, at_end: bool) -> Pairs:
+    operands = Operands(dtype, at_end)
+    for shape in ((1, 1), (23, 3), (2, 5, 7, 16), (3, 70), (300, 33)):
+        x, grad_y = operands.of(*shape), operands.of(*shape)
+        gamma, beta = operands.of(shape[-1]), operands.of(shape[-1])
+        y, mean, variance = kernels.batch_normalization_train(x, gamma, beta, out=operands.out(*shape))
+        yield y, reference.batch_normalization_train(x, gamma, beta)[0]
+        grads = kernels.batch_normalization_grad(grad_y, x, mean, variance, gamma, out=operands.out(*shape))
+        yield from zip(
+            grads, reference.batch_normalization_grad(grad_y, x, mean, variance, gamma), strict=True
+        )
 
 
 def run_products(dtype: type, at_end: bool) -> Pairs:

@@ -34,6 +34,7 @@ DEVICE = Interpreted(CAPABILITY)
 SHARING = {
     "softmax of 1030, float32": 1,
     "bias gradient of 5, float32": 1,
+    "batch normalization of 3 in training, float32": 1,
     "penalty": 1,
     "adam, float32": 0,
     "matmul 32x32 nn": 0,

@@ -38,6 +38,7 @@ def test_the_model_is_the_larger_of_arithmetic_and_memory() -> None:
 
 
 X, W, Y = Shaped(2, 8, 8, 4), Shaped(3, 3, 4, 6), Shaped(2, 6, 6, 6)
+C4 = Shaped(4)
 POOLED, WINDOW = Shaped(2, 4, 4, 4), Window2D.of(2, 2)
 FLOPS = 2 * Y.size * 3 * 3 * 4
 
@@ -62,6 +63,27 @@ FLOPS = 2 * Y.size * 3 * 3 * 4
             (POOLED, X),
             {"pool_size": 2},
             Work(512, 640, 512),
+        ),
+        (
+            "batch_normalization",
+            (X, C4, C4, C4, C4, X, 1e-3),
+            (X,),
+            {},
+            Work(4 * 512, 512 + 16, 512),
+        ),
+        (
+            "batch_normalization_train",
+            (X, C4, C4, X, C4, C4, C4, C4, 1e-3, 0.99),
+            (X,),
+            {},
+            Work(8 * 512, 512 + 8, 512 + 16),
+        ),
+        (
+            "batch_normalization_grad",
+            (X, X, C4, C4, C4, X, C4, C4, 1e-3, True),
+            (X,),
+            {},
+            Work(12 * 512, 1024 + 12, 512 + 8),
         ),
         ("relu", ("relu", X, X), (X,), {}, Work(4 * 512, 512, 512)),
         ("tanh_grad", ("tanh", X, X, X), (X,), {}, Work(4 * 512, 1024, 512)),

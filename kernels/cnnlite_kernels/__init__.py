@@ -30,6 +30,11 @@ from cnnlite_kernels.ops.activations import (
     tanh,
     tanh_grad,
 )
+from cnnlite_kernels.ops.batch_normalization import (
+    batch_normalization,
+    batch_normalization_grad,
+    batch_normalization_train,
+)
 from cnnlite_kernels.ops.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
 from cnnlite_kernels.ops.matmul import matmul
 from cnnlite_kernels.ops.max_pool2d import max_pool2d, max_pool2d_grad
@@ -44,6 +49,9 @@ __all__ = [
     "Explanation",
     "PackedWeights",
     "Window2D",
+    "batch_normalization",
+    "batch_normalization_grad",
+    "batch_normalization_train",
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weights",

@@ -112,6 +112,14 @@ def elementwise(size: int, read: int, written: int, item: int, operations: int =
     return Work(operations * size, read, written, item)
 
 
+# Ops that pass over arrays: operations for each number of the largest, and which of its function's arguments are results.
+PASSES = {
+    "batch_normalization": (4, slice(5, 6)),
+    "batch_normalization_train": (8, slice(3, 8)),
+    "batch_normalization_grad": (12, slice(5, 8)),
+}
+
+
 def work(op: str, args: tuple[Any, ...]) -> Work:
     """The work of a dispatched op, from the arguments that its function gets: arrays, or anything with shape, size and itemsize."""
     first = args[0]
@@ -137,6 +145,11 @@ def work(op: str, args: tuple[Any, ...]) -> Work:
         logits, labels, losses, grad = args
         written = losses.size + (0 if grad is None else grad.size)
         return elementwise(logits.size, logits.size + labels.size, written, first.itemsize, 20)
+    if op in PASSES:
+        operations, results = PASSES[op]
+        sizes = [getattr(arg, "size", 0) for arg in args]
+        written = sum(sizes[results])
+        return elementwise(max(sizes), sum(sizes) - written, written, first.itemsize, operations)
     _, *arrays = args  # an activation: its kind, the operands, the result
     return elementwise(
         arrays[-1].size, sum(array.size for array in arrays[:-1]), arrays[-1].size, arrays[0].itemsize

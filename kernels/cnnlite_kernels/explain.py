@@ -14,7 +14,10 @@ from cnnlite_kernels.costs import Costs, Estimate, Shape, Work
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax")
 IMAGES, KERNELS, RESULTS = "(n, h, w, cin)", "(kh, kw, cin // groups, cout)", "(n, oh, ow, cout)"
-SHAPES = {
+SHAPES: dict[str, dict[str, str | None]] = {
+    "batch_normalization": {"x": None},
+    "batch_normalization_train": {"x": None},
+    "batch_normalization_grad": {"grad_y": None},
     "conv2d": {"x": IMAGES, "w": KERNELS},
     "conv2d_grad_input": {"grad_y": RESULTS, "w": KERNELS, "x_shape": IMAGES},
     "conv2d_grad_weights": {"x": IMAGES, "grad_y": RESULTS, "w_shape": KERNELS},
@@ -22,6 +25,12 @@ SHAPES = {
     "max_pool2d": {"x": "(n, h, w, c)"},
     "max_pool2d_grad": {"grad_y": "(n, oh, ow, c)", "x": "(n, h, w, c)"},
     "softmax_cross_entropy": {"logits": "(n, classes)"},
+}
+# Arrays of the largest operand's size that are read and written, and arrays of one number for each channel.
+CHANNELS = {
+    "batch_normalization": (1, 1, 4, 0),  # mean, variance, gamma, beta
+    "batch_normalization_train": (1, 1, 2, 4),  # gamma, beta; mean and variance, of the batch and moving
+    "batch_normalization_grad": (2, 1, 3, 2),  # mean, variance, gamma; the gradients of gamma and beta
 }
 
 
@@ -116,7 +125,7 @@ def _shapes(op: str, shapes: tuple[Any, ...]) -> tuple[Shape, ...]:
         raise ValueError(
             f"explain: expected the name of an op, got {op!r}; pass one of cnnlite_kernels, as 'conv2d'."
         )
-    axes = {"x": None} if elementwise else SHAPES[op]
+    axes: dict[str, str | None] = {"x": None} if elementwise else SHAPES[op]
     if len(shapes) != len(axes):
         raise ValueError(
             f"explain: expected {len(axes)} shape{'s' * (len(axes) > 1)} for {op}, got {len(shapes)}; pass one for each operand."
@@ -185,4 +194,9 @@ def _work(
     if op == "softmax_cross_entropy":
         ((n, _),) = shapes
         return costs.elementwise(sizes[0], sizes[0] + n, n, item, 20)
+    if op in CHANNELS:
+        read, written, channels_read, channels_written = CHANNELS[op]
+        (size,), c = sizes, shapes[0][-1] if shapes[0] else 0
+        read, written = read * size + channels_read * c, written * size + channels_written * c
+        return costs.elementwise(size, read, written, item, costs.PASSES[op][0])
     return costs.elementwise(sizes[0], sizes[0] * (1 + op.endswith("_grad")), sizes[0], item)

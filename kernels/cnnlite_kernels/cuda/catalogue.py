@@ -15,6 +15,7 @@ import numpy as np
 
 from cnnlite_kernels.cuda import (
     activations,
+    batch_normalization,
     conv2d_grad_weights,
     conv2d_taps,
     convert,
@@ -171,6 +172,25 @@ def _pooling() -> Iterator[Entry]:
         yield from _both(f"max pooling gradient{' and relu' if with_relu else ''}", family, make, 40, 40)
 
 
+def _normalization() -> Iterator[Entry]:
+    family = "Batch normalization"
+    for name, registers, registers64 in (
+        ("channel_statistics", 32, 48),
+        ("collect_statistics", 32, 48),
+        ("scales", 24, 32),
+        ("sum_gradients", 32, 32),
+        ("coefficients", 24, 32),
+    ):
+        make = _given(getattr(batch_normalization, name))
+        for dtype, most in ((np.float32, registers), (np.float64, registers64)):
+            # three numbers of each thread, so that it can add up those of others
+            budget = Budget(most, 3 * 256 * np.dtype(dtype).itemsize)
+            suffix = "" if dtype == np.float32 else ", float64"
+            yield Entry(f"batch normalization {name.replace('_', ' ')}{suffix}", family, make, budget, dtype)
+    yield from _wide("batch normalization", family, batch_normalization.forward, 40)
+    yield from _wide("batch normalization gradient", family, batch_normalization.backward, 40)
+
+
 def _elementwise() -> Iterator[Entry]:
     family = "Activations, sums and dropout"
     for kind, name in ((RELU, "relu"), (SIGMOID, "sigmoid"), (TANH, "tanh")):
@@ -253,6 +273,7 @@ CATALOGUE: tuple[Entry, ...] = (
     *_conv2d(),
     *_tensor(),
     *_pooling(),
+    *_normalization(),
     *_elementwise(),
     *_losses(),
     *_gradients(),

@@ -151,16 +151,24 @@ def add_activation_and_bias_grad(
     _add_column_sums(plan, ACTIVATIONS[kind], y, grad_y, grad_x, grad_b, rows, c)
 
 
-def _add_column_sums(
-    plan: Plan, kind: int, y: Any, grad_y: Any, grad_x: Any, sums: Any, rows: int, c: int
-) -> None:
-    columns = COLUMNS[0] if c == 1 else COLUMNS[1] if c <= 16 else COLUMNS[2]
+def row_pieces(plan: Plan, rows: int, c: int, columns: int) -> tuple[int, int, int]:
+    """(Pieces of the rows, rows of a piece, blocks side by side in each) where a block takes `columns` of c columns.
+
+    A launch has pieces * blocks blocks: so many as keep the device busy, but each thread has some rows.
+    """
     column_blocks = -(-c // columns)
     at_once = THREADS // columns
     wanted = max(1, 4 * plan.device.multiprocessors // max(1, column_blocks))
     pieces = max(1, min(wanted, rows // (at_once * ROWS_PER_THREAD)))
     block_rows = -(-rows // (pieces * at_once)) * at_once
-    pieces = max(1, -(-rows // block_rows)) if rows else 1
+    return max(1, -(-rows // block_rows)) if rows else 1, block_rows, column_blocks
+
+
+def _add_column_sums(
+    plan: Plan, kind: int, y: Any, grad_y: Any, grad_x: Any, sums: Any, rows: int, c: int
+) -> None:
+    columns = COLUMNS[0] if c == 1 else COLUMNS[1] if c <= 16 else COLUMNS[2]
+    pieces, block_rows, column_blocks = row_pieces(plan, rows, c, columns)
     partial = sums if pieces == 1 else plan.transient(pieces * c, sums.dtype)
     plan.add(
         column_sums(columns, kind), pieces * column_blocks,

@@ -15,6 +15,7 @@ from .activations import (
     tanh,
     tanh_grad,
 )
+from .batch_normalization import batch_normalization, batch_normalization_grad, batch_normalization_train
 from .conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
 from .matmul import matmul
 from .max_pool2d import max_pool2d, max_pool2d_grad
@@ -23,6 +24,9 @@ from .softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_
 __all__ = [
     "activate",
     "activate_grad",
+    "batch_normalization",
+    "batch_normalization_grad",
+    "batch_normalization_train",
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weights",

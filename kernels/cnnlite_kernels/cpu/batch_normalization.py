@@ -1,0 +1,407 @@
+"""Batch normalization: statistics of each channel, the normalization itself, and its gradients.
+
+Statistics and sums are taken part by part and put together in the order of the parts, in float64. Within a part
+blocks of some dozens of pixels are summed in the working type. Pixels of few channels are taken several side by side, as one line of
+many columns: the columns are the vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numba import carray
+
+from cnnlite_kernels.cpu.images import NO_HALO, Images
+from cnnlite_kernels.cpu.jit import kernel
+from cnnlite_kernels.cpu.memory import INT64, NOWHERE, POINTER, Pointer, address, array_at
+from cnnlite_kernels.cpu.plan import Plan
+
+COLUMNS = 64  # of a line, at least, where pixels have fewer channels
+BLOCK = 4096  # numbers of a block, which is summed in the working type
+LEAST_LINES = 16  # of a block all the same: its sums are put to the others' once for so many lines
+DOUBLE = 8  # bytes of a float64
+
+NORMALIZATION = np.dtype(
+    [
+        (name, POINTER)
+        for name in (
+            "x", "y", "grad_y", "grad_x", "partial", "mean", "variance", "gamma", "beta", "grad_gamma", "grad_beta",
+            "moving_mean", "moving_variance", "coefficients", "counts", "scratch",
+        )
+    ]
+    + [
+        (name, np.int64)
+        for name in (
+            "n", "h", "w", "c", "x_row", "x_image", "y_row", "y_image", "grad_y_row", "grad_y_image", "grad_x_row", "grad_x_image",
+            "fold", "lines", "number", "with_gamma", "with_beta", "with_moving",
+        )
+    ]
+    + [(name, np.float64) for name in ("epsilon", "momentum")]
+)  # fmt: skip
+
+
+@kernel(NORMALIZATION)
+def statistics(item):
+    """partial[0, c] = the mean of x's channel c, partial[1, c] = the sum of squared differences from it; float64 (2, c).
+
+    x (n, h, w, c), rows x_row and images x_image apart. Block by block: with s the block's first pixel and b pixels in it,
+        t = sum of x - s, mean_b = s + t / b, squares_b = sum of (x - s)^2 - t^2 / b,
+    which loses little, for s is not far from the mean. Put to a pixels before, with delta = mean_b - mean:
+        mean += delta b / (a + b), squares += squares_b + delta^2 a b / (a + b)   (Chan, Golub, LeVeque 1979).
+    scratch: two lines.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        width = d.fold * d.c
+        mean = array_at(address(bases, d.partial), d.c, DOUBLE)
+        squares = array_at(address(bases, d.partial) + d.c * DOUBLE, d.c, DOUBLE)
+        mean[:] = 0
+        squares[:] = 0
+        before = 0
+        for n in range(d.n):
+            for h in range(d.h):
+                start = address(bases, d.x) + (n * d.x_image + h * d.x_row) * item
+                pixel = 0
+                while pixel < d.w:
+                    lines, columns = min(d.lines, (d.w - pixel) // d.fold), width
+                    if lines == 0:  # the last pixels of a row, which make no line: one by one
+                        lines, columns = d.w - pixel, d.c
+                    at = start + pixel * d.c * item
+                    shift = array_at(at, columns, item)
+                    sums = array_at(address(bases, d.scratch), columns, item)
+                    products = array_at(address(bases, d.scratch) + width * item, columns, item)
+                    sums[:] = 0
+                    products[:] = 0
+                    for line in range(1, lines):
+                        x = array_at(at + line * columns * item, columns, item)
+                        for i in range(columns):
+                            sums[i] += x[i] - shift[i]
+                            products[i] += (x[i] - shift[i]) * (x[i] - shift[i])
+                    for first in range(0, columns, d.c):
+                        share = lines / (before + lines)
+                        spread = before * share
+                        for c in range(d.c):
+                            total = np.float64(sums[first + c])
+                            here = np.float64(products[first + c]) - total * (total / lines)
+                            here = 0.0 if here < 0.0 else here  # which rounding may make it
+                            delta = shift[first + c] + total / lines - mean[c]
+                            mean[c] += delta * share
+                            squares[c] += here + delta * delta * spread
+                        before += lines
+                    pixel += lines * columns // d.c
+
+    return body
+
+
+@kernel(NORMALIZATION)
+def collect_statistics(item):
+    """mean and variance (c,) from the `number` partial results (number, 2, c) over counts (int64) pixels each, in their order.
+
+    With moving averages these move towards them: moving = momentum * moving + (1 - momentum) * new. scratch: 2 c float64.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        counts = array_at(address(bases, d.counts), d.number, INT64)
+        total = array_at(address(bases, d.scratch), d.c, DOUBLE)
+        squares = array_at(address(bases, d.scratch) + d.c * DOUBLE, d.c, DOUBLE)
+        total[:] = 0
+        squares[:] = 0
+        before = 0
+        for part in range(d.number):
+            partial = array_at(address(bases, d.partial) + part * 2 * d.c * DOUBLE, 2 * d.c, DOUBLE)
+            share = counts[part] / (before + counts[part])
+            spread = before * share
+            for c in range(d.c):
+                delta = partial[c] - total[c]
+                total[c] += delta * share
+                squares[c] += partial[d.c + c] + delta * delta * spread
+            before += counts[part]
+        mean = array_at(address(bases, d.mean), d.c, item)
+        variance = array_at(address(bases, d.variance), d.c, item)
+        for c in range(d.c):
+            mean[c] = total[c]
+            variance[c] = squares[c] / before
+        if d.with_moving:
+            moving_mean = array_at(address(bases, d.moving_mean), d.c, item)
+            moving_variance = array_at(address(bases, d.moving_variance), d.c, item)
+            keep, take = mean.dtype.type(d.momentum), mean.dtype.type(1 - d.momentum)
+            for c in range(d.c):
+                moving_mean[c] = keep * moving_mean[c] + take * mean[c]
+                moving_variance[c] = keep * moving_variance[c] + take * variance[c]
+
+    return body
+
+
+@kernel(NORMALIZATION)
+def forward(item):
+    """y[..., c] = (x[..., c] - mean[c]) * scale[c] + beta[c], scale[c] = gamma[c] / sqrt(variance[c] + epsilon).
+
+    x, y (n, h, w, c), which may be the same; mean, variance, gamma, beta (c,). scratch: three lines.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        width = d.fold * d.c
+        mean = array_at(address(bases, d.mean), d.c, item)
+        variance = array_at(address(bases, d.variance), d.c, item)
+        gamma = array_at(address(bases, d.gamma), d.c * d.with_gamma, item)
+        beta = array_at(address(bases, d.beta), d.c * d.with_beta, item)
+        means = array_at(address(bases, d.scratch), width, item)
+        scales = array_at(address(bases, d.scratch) + width * item, width, item)
+        shifts = array_at(address(bases, d.scratch) + 2 * width * item, width, item)
+        for first in range(0, width, d.c):
+            for c in range(d.c):
+                scale = 1 / math.sqrt(variance[c] + d.epsilon)
+                means[first + c] = mean[c]
+                scales[first + c] = scale * gamma[c] if d.with_gamma else scale
+                shifts[first + c] = beta[c] if d.with_beta else 0
+        for n in range(d.n):
+            for h in range(d.h):
+                xs = address(bases, d.x) + (n * d.x_image + h * d.x_row) * item
+                ys = address(bases, d.y) + (n * d.y_image + h * d.y_row) * item
+                for first in range(0, d.w * d.c, width):
+                    columns = min(width, d.w * d.c - first)
+                    x, y = (
+                        array_at(xs + first * item, columns, item),
+                        array_at(ys + first * item, columns, item),
+                    )
+                    for i in range(columns):
+                        y[i] = (x[i] - means[i]) * scales[i] + shifts[i]
+
+    return body
+
+
+@kernel(NORMALIZATION)
+def sum_gradients(item):
+    """partial[0, c] = sum of grad_y[..., c], partial[1, c] = sum of grad_y[..., c] * (x[..., c] - mean[c]); float64 (2, c).
+
+    x, grad_y (n, h, w, c); mean (c,). scratch: three lines.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        width = d.fold * d.c
+        total = array_at(address(bases, d.partial), d.c, DOUBLE)
+        products = array_at(address(bases, d.partial) + d.c * DOUBLE, d.c, DOUBLE)
+        mean = array_at(address(bases, d.mean), d.c, item)
+        means = array_at(address(bases, d.scratch), width, item)
+        for first in range(0, width, d.c):
+            means[first : first + d.c] = mean
+        total[:] = 0
+        products[:] = 0
+        for n in range(d.n):
+            for h in range(d.h):
+                xs = address(bases, d.x) + (n * d.x_image + h * d.x_row) * item
+                gs = address(bases, d.grad_y) + (n * d.grad_y_image + h * d.grad_y_row) * item
+                pixel = 0
+                while pixel < d.w:
+                    lines, columns = min(d.lines, (d.w - pixel) // d.fold), width
+                    if lines == 0:
+                        lines, columns = d.w - pixel, d.c
+                    firsts = array_at(address(bases, d.scratch) + width * item, columns, item)
+                    seconds = array_at(address(bases, d.scratch) + 2 * width * item, columns, item)
+                    firsts[:] = 0
+                    seconds[:] = 0
+                    for line in range(lines):
+                        at = (pixel * d.c + line * columns) * item
+                        x, grad_y = array_at(xs + at, columns, item), array_at(gs + at, columns, item)
+                        for i in range(columns):
+                            firsts[i] += grad_y[i]
+                            seconds[i] += grad_y[i] * (x[i] - means[i])
+                    for first in range(0, columns, d.c):
+                        for c in range(d.c):
+                            total[c] += firsts[first + c]
+                            products[c] += seconds[first + c]
+                    pixel += lines * columns // d.c
+
+    return body
+
+
+@kernel(NORMALIZATION)
+def collect_gradients(item):
+    """grad_beta = sum of grad_y, grad_gamma = sum of grad_y z, from the `number` partial sums (number, 2, c), in their order.
+
+    And what grad_x is made with: coefficients (3, c) = scale, the share of grad_beta and that of grad_gamma in each pixel,
+    gamma r, grad_beta / pixels and r grad_gamma / pixels with r = 1 / sqrt(variance + epsilon). `lines` is the number of pixels.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        variance = array_at(address(bases, d.variance), d.c, item)
+        gamma = array_at(address(bases, d.gamma), d.c * d.with_gamma, item)
+        grad_gamma = array_at(address(bases, d.grad_gamma), d.c, item)
+        grad_beta = array_at(address(bases, d.grad_beta), d.c, item)
+        coefficients = array_at(address(bases, d.coefficients), 3 * d.c, item)
+        partials = array_at(address(bases, d.partial), d.number * 2 * d.c, DOUBLE)
+        for c in range(d.c):
+            total, products = 0.0, 0.0
+            for part in range(d.number):
+                total += partials[2 * part * d.c + c]
+                products += partials[(2 * part + 1) * d.c + c]
+            scale = 1 / math.sqrt(variance[c] + d.epsilon)
+            products *= scale
+            grad_beta[c] = total
+            grad_gamma[c] = products
+            coefficients[c] = scale * gamma[c] if d.with_gamma else scale
+            coefficients[d.c + c] = total / d.lines
+            coefficients[2 * d.c + c] = products * scale / d.lines
+
+    return body
+
+
+@kernel(NORMALIZATION)
+def grad_input(item, training):
+    """grad_x = scale * (grad_y - a - (x - mean) * b), with scale, a and b of `coefficients` (3, c); outside training scale * grad_y.
+
+    grad_x, grad_y, x (n, h, w, c), grad_x and grad_y may be the same; mean (c,). scratch: four lines.
+    """
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        width = d.fold * d.c
+        mean = array_at(address(bases, d.mean), d.c, item)
+        coefficients = array_at(address(bases, d.coefficients), 3 * d.c, item)
+        means = array_at(address(bases, d.scratch), width, item)
+        scales = array_at(address(bases, d.scratch) + width * item, width, item)
+        beta_shares = array_at(address(bases, d.scratch) + 2 * width * item, width, item)
+        gamma_shares = array_at(address(bases, d.scratch) + 3 * width * item, width, item)
+        for first in range(0, width, d.c):
+            for c in range(d.c):
+                means[first + c] = mean[c]
+                scales[first + c] = coefficients[c]
+                beta_shares[first + c] = coefficients[d.c + c]
+                gamma_shares[first + c] = coefficients[2 * d.c + c]
+        for n in range(d.n):
+            for h in range(d.h):
+                xs = address(bases, d.x) + (n * d.x_image + h * d.x_row) * item
+                gs = address(bases, d.grad_y) + (n * d.grad_y_image + h * d.grad_y_row) * item
+                gxs = address(bases, d.grad_x) + (n * d.grad_x_image + h * d.grad_x_row) * item
+                for first in range(0, d.w * d.c, width):
+                    columns = min(width, d.w * d.c - first)
+                    x, grad_y = (
+                        array_at(xs + first * item, columns, item),
+                        array_at(gs + first * item, columns, item),
+                    )
+                    grad_x = array_at(gxs + first * item, columns, item)
+                    if training:
+                        for i in range(columns):
+                            centred = grad_y[i] - beta_shares[i] - (x[i] - means[i]) * gamma_shares[i]
+                            grad_x[i] = scales[i] * centred
+                    else:
+                        for i in range(columns):
+                            grad_x[i] = scales[i] * grad_y[i]
+
+    return body
+
+
+def add_statistics(plan: Plan, x: Images, partial: Pointer) -> None:
+    """Emits the mean and the sum of squared differences of x's channels to `partial`, float64 (2, c)."""
+    mark = plan.mark()
+    geometry = _geometry(x=x)
+    plan.add(
+        statistics,
+        plan.item,
+        x=x.first(plan.item),
+        partial=partial,
+        **geometry,
+        scratch=_lines(plan, geometry, 2),
+    )
+    plan.free(mark)
+
+
+def add_collect_statistics(
+    plan: Plan, partials: Pointer, counts: Sequence[int], c: int, mean: Pointer, variance: Pointer,
+    moving: tuple[Pointer, Pointer] | None = None, momentum: float = 0.99,
+) -> None:  # fmt: skip
+    """Emits mean and variance (c,) from what parts of `counts` pixels each wrote to partials (len(counts), 2, c).
+
+    moving: the moving mean and variance (c,), which are updated.
+    """
+    mark = plan.mark()
+    moving_mean, moving_variance = moving or (NOWHERE, NOWHERE)
+    plan.add(
+        collect_statistics, plan.item, partial=partials, counts=plan.table(counts), number=len(counts), c=c, mean=mean,
+        variance=variance, moving_mean=moving_mean, moving_variance=moving_variance, with_moving=int(moving is not None),
+        momentum=momentum, scratch=plan.scratch(2 * c * DOUBLE),
+    )  # fmt: skip
+    plan.free(mark)
+
+
+def add_forward(
+    plan: Plan, x: Images, y: Images, mean: Pointer, variance: Pointer, gamma: Pointer | None, beta: Pointer | None,
+    epsilon: float,
+) -> None:  # fmt: skip
+    """Emits y = gamma * (x - mean) / sqrt(variance + epsilon) + beta; y may be x; gamma 1 and beta 0 where None."""
+    mark = plan.mark()
+    geometry = _geometry(x=x, y=y)
+    plan.add(
+        forward, plan.item, x=x.first(plan.item), y=y.first(plan.item), mean=mean, variance=variance, gamma=gamma or NOWHERE,
+        beta=beta or NOWHERE, with_gamma=int(gamma is not None), with_beta=int(beta is not None), epsilon=epsilon, **geometry,
+        scratch=_lines(plan, geometry, 3),
+    )  # fmt: skip
+    plan.free(mark)
+
+
+def add_sum_gradients(plan: Plan, grad_y: Images, x: Images, mean: Pointer, partial: Pointer) -> None:
+    """Emits the sums over the pixels of grad_y and of grad_y * (x - mean) to `partial`, float64 (2, c)."""
+    mark = plan.mark()
+    geometry = _geometry(x=x, grad_y=grad_y)
+    plan.add(
+        sum_gradients, plan.item, x=x.first(plan.item), grad_y=grad_y.first(plan.item), mean=mean, partial=partial, **geometry,
+        scratch=_lines(plan, geometry, 3),
+    )  # fmt: skip
+    plan.free(mark)
+
+
+def add_collect_gradients(
+    plan: Plan, partials: Pointer, number: int, pixels: int, c: int, variance: Pointer, gamma: Pointer | None, epsilon: float,
+    grad_gamma: Pointer, grad_beta: Pointer, coefficients: Pointer,
+) -> None:  # fmt: skip
+    """Emits grad_gamma and grad_beta (c,), and the coefficients (3, c) of add_grad_input, from the parts' sums (number, 2, c)."""
+    plan.add(
+        collect_gradients, plan.item, partial=partials, number=number, lines=pixels, c=c, variance=variance,
+        gamma=gamma or NOWHERE, with_gamma=int(gamma is not None), epsilon=epsilon, grad_gamma=grad_gamma, grad_beta=grad_beta,
+        coefficients=coefficients,
+    )  # fmt: skip
+
+
+def add_grad_input(
+    plan: Plan,
+    grad_y: Images,
+    x: Images,
+    mean: Pointer,
+    coefficients: Pointer,
+    grad_x: Images,
+    training: bool,
+) -> None:
+    """Emits the gradient with respect to x; training: whether mean and variance are x's own. grad_x may be grad_y."""
+    mark = plan.mark()
+    geometry = _geometry(x=x, grad_y=grad_y, grad_x=grad_x)
+    plan.add(
+        grad_input, plan.item, int(training), x=x.first(plan.item), grad_y=grad_y.first(plan.item),
+        grad_x=grad_x.first(plan.item), mean=mean, coefficients=coefficients, **geometry, scratch=_lines(plan, geometry, 4),
+    )  # fmt: skip
+    plan.free(mark)
+
+
+def _geometry(**named: Images) -> dict[str, int]:
+    """The fields of images of one size: without halos all their pixels are one row."""
+    some = next(iter(named.values()))
+    if all(images.halo == NO_HALO for images in named.values()):
+        some = Images(NOWHERE, 1, 1, some.n * some.h * some.w, some.c)
+        named = dict.fromkeys(named, some)
+    fold = max(1, COLUMNS // some.c)
+    fields = {"n": some.n, "h": some.h, "w": some.w, "c": some.c, "fold": fold}
+    fields["lines"] = max(LEAST_LINES, BLOCK // (fold * some.c))
+    for name, images in named.items():
+        fields |= {f"{name}_row": images.row, f"{name}_image": images.image}
+    return fields
+
+
+def _lines(plan: Plan, geometry: dict[str, int], count: int) -> Pointer:
+    """Scratch for so many lines."""
+    return plan.scratch(count * geometry["fold"] * geometry["c"] * plan.item)
