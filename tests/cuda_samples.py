@@ -26,6 +26,7 @@ from cnnlite_kernels.cuda import (
     optimizers,
     penalties,
     reduce,
+    up_sampling2d,
 )
 from cnnlite_kernels.cuda.ops import contiguous
 from cnnlite_kernels.cuda.plan import Plan
@@ -129,6 +130,23 @@ def _pools() -> Iterator[Sample]:
         name = _named(dtype, f"max pooling {size[0]} x {size[1]}{what}")
         emit = partial(_pooling, size=size, dtype=dtype, with_index=with_index, with_relu=with_relu)
         yield Sample(name, emit, simple=True)
+
+
+def _up_sampling(plan: Plan, interpolation: str, dtype: Any) -> Checks:
+    n, h, w, c = shape = (2, 3, 4, 3)
+    x, grad_y = integers(shape, dtype), integers((n, 2 * h, 4 * w, c), dtype, SEED + 1)
+    y, grad_x = plan.scratch(grad_y.size, dtype), plan.scratch(x.size, dtype)
+    up_sampling2d.add_forward(plan, (2, 4), interpolation, *shape, there(plan, x), y)
+    up_sampling2d.add_grad(plan, (2, 4), interpolation, *shape, there(plan, grad_y), grad_x)
+    wanted = reference.up_sampling2d(x, (2, 4), interpolation=interpolation)
+    gradient = reference.up_sampling2d_grad(grad_y, (2, 4), interpolation=interpolation)
+    return [Check(y, wanted), Check(grad_x, gradient)]
+
+
+def _up_samplings() -> Iterator[Sample]:
+    for interpolation, dtype in product(("nearest", "bilinear"), DTYPES):
+        emit = partial(_up_sampling, interpolation=interpolation, dtype=dtype)
+        yield Sample(_named(dtype, f"{interpolation} enlarging"), emit)
 
 
 # normalization
@@ -412,4 +430,11 @@ def _training() -> Iterator[Sample]:
     yield Sample("penalty", _penalty)
 
 
-SAMPLES: tuple[Sample, ...] = (*_pools(), *_normalizations(), *_elementwise(), *_losses(), *_training())
+SAMPLES: tuple[Sample, ...] = (
+    *_pools(),
+    *_up_samplings(),
+    *_normalizations(),
+    *_elementwise(),
+    *_losses(),
+    *_training(),
+)

@@ -61,6 +61,7 @@ def main() -> None:
             for run in (
                 run_convolutions,
                 run_poolings,
+                run_up_samplings,
                 run_normalizations,
                 run_products,
                 run_activations,
@@ -149,6 +150,19 @@ def run_poolings(dtype: type, at_end: bool) -> Pairs:
             **case.options,
         )
         yield grad_x, reference.max_pool2d_grad(grad_y, x, case.pool_size, **case.options)
+
+
+def run_up_samplings(dtype: type, at_end: bool) -> Pairs:
+    operands = Operands(dtype, at_end)
+    for (n, h, w, c), (sh, sw) in (((1, 1, 1, 1), (2, 3)), ((2, 4, 5, 3), (2, 2)), ((3, 3, 2, 33), (1, 4))):
+        x, grad_y = operands.of(n, h, w, c), operands.of(n, h * sh, w * sw, c)
+        for how in ("nearest", "bilinear"):
+            y = kernels.up_sampling2d(x, (sh, sw), interpolation=how, out=operands.out(*grad_y.shape))
+            yield y, reference.up_sampling2d(x, (sh, sw), interpolation=how)
+            grad_x = kernels.up_sampling2d_grad(
+                grad_y, (sh, sw), interpolation=how, out=operands.out(*x.shape)
+            )
+            yield grad_x, reference.up_sampling2d_grad(grad_y, (sh, sw), interpolation=how)
 
 
 def run_normalizations(dtype: type, at_end: bool) -> Pairs:

@@ -85,6 +85,20 @@ FLOPS = 2 * Y.size * 3 * 3 * 4
             {},
             Work(12 * 512, 1024 + 12, 512 + 8),
         ),
+        (
+            "up_sampling2d",
+            (POOLED, X, (2, 2), "nearest"),
+            (POOLED,),
+            {"size": 2},
+            Work(8 * 512, 128, 512),
+        ),
+        (
+            "up_sampling2d_grad",
+            (X, POOLED, (2, 2), "bilinear"),
+            (X,),
+            {"size": 2},
+            Work(8 * 512, 512, 128),
+        ),
         ("relu", ("relu", X, X), (X,), {}, Work(4 * 512, 512, 512)),
         ("tanh_grad", ("tanh", X, X, X), (X,), {}, Work(4 * 512, 1024, 512)),
         (

@@ -45,6 +45,8 @@ CALLS: dict[str, Callable[[], object]] = {
     ),
     "max_pool2d": lambda: kernels.max_pool2d(GRAD_Y, 3, strides=2),
     "max_pool2d_grad": lambda: kernels.max_pool2d_grad(GRAD_Y[:, :20, :18], X_POOLED, 2),
+    "up_sampling2d": lambda: kernels.up_sampling2d(X, interpolation="bilinear"),
+    "up_sampling2d_grad": lambda: kernels.up_sampling2d_grad(GRAD_Y[:, :40, :36], interpolation="bilinear"),
     "matmul": lambda: kernels.matmul(A, B, activation="sigmoid"),
     "matmul_row": lambda: kernels.matmul(A[:1], B),
     "matmul_column": lambda: kernels.matmul(A, B[:, :1]),

@@ -157,6 +157,8 @@ def test_everything_comes_out_in_float64(dtype: Any) -> None:
         reference.batch_normalization(x, b, b, b, b),
         *reference.batch_normalization_train(x, b, b),
         *reference.batch_normalization_grad(x, x, b, b, b),
+        reference.up_sampling2d(x),
+        reference.up_sampling2d_grad(grad_y),
         reference.max_pool2d(x, 2, strides=1),
         reference.max_pool2d_grad(grad_y, x, 2, strides=1),
         reference.matmul(x[0, :, :, 0], x[0, :, :, 0], beta=1, out=x[0, :, :, 0], bias=np.ones(3, dtype)),

@@ -60,6 +60,16 @@ def batch_normalization() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def up_sampling2d() -> dict[str, Any]:
+    """Either interpolation, by 2 rows and 3 columns, of an image that has a middle and of one that has none."""
+    x = normals(2, 3, 4, 2)
+    found: dict[str, Any] = {"x": x}
+    for name in ("nearest", "bilinear"):
+        layer = keras.layers.UpSampling2D((2, 3), interpolation=name)
+        found[name], found["grad_y"], (found[f"{name}_grad"],) = gradients(layer, x)
+    return found
+
+
 def plain(value: Any) -> Any:
     """Lists of floats with eleven significant digits."""
     if isinstance(value, np.ndarray):
@@ -77,6 +87,7 @@ def main() -> None:
     figures: dict[str, dict[str, Any]] = {
         "versions": versions,
         "batch_normalization": batch_normalization(),
+        "up_sampling2d": up_sampling2d(),
     }
     groups = []
     for name, values in figures.items():

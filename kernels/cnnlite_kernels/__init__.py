@@ -40,6 +40,7 @@ from cnnlite_kernels.ops.matmul import matmul
 from cnnlite_kernels.ops.max_pool2d import max_pool2d, max_pool2d_grad
 from cnnlite_kernels.ops.softmax_cross_entropy import softmax_cross_entropy
 from cnnlite_kernels.ops.to_device import to_device
+from cnnlite_kernels.ops.up_sampling2d import up_sampling2d, up_sampling2d_grad
 from cnnlite_kernels.packed import PackedWeights, pack_conv2d_weights, pack_matmul_weights
 from cnnlite_kernels.precision import get_matmul_precision, set_matmul_precision
 from cnnlite_kernels.window import Window2D
@@ -73,4 +74,6 @@ __all__ = [
     "tanh",
     "tanh_grad",
     "to_device",
+    "up_sampling2d",
+    "up_sampling2d_grad",
 ]

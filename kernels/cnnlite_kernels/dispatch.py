@@ -36,6 +36,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "batch_normalization_grad": ("batch_normalization", "batch_normalization_grad"),
     "max_pool2d": ("max_pool2d", "max_pool2d"),
     "max_pool2d_grad": ("max_pool2d", "max_pool2d_grad"),
+    "up_sampling2d": ("up_sampling2d", "up_sampling2d"),
+    "up_sampling2d_grad": ("up_sampling2d", "up_sampling2d_grad"),
     "matmul": ("matmul", "matmul"),
     "activation": ("activations", "activation"),
     "activation_grad": ("activations", "activation_grad"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlite_kernels import checks, costs, dispatch
+from cnnlite_kernels import checks, costs, dispatch, image_checks
 from cnnlite_kernels.algorithms import DIRECT, dispatched, tile_of
 from cnnlite_kernels.costs import Costs, Estimate, Shape, Work
 
@@ -25,6 +25,8 @@ SHAPES: dict[str, dict[str, str | None]] = {
     "max_pool2d": {"x": "(n, h, w, c)"},
     "max_pool2d_grad": {"grad_y": "(n, oh, ow, c)", "x": "(n, h, w, c)"},
     "softmax_cross_entropy": {"logits": "(n, classes)"},
+    "up_sampling2d": {"x": "(n, h, w, c)"},
+    "up_sampling2d_grad": {"grad_y": "(n, oh, ow, c)"},
 }
 # Arrays of the largest operand's size that are read and written, and arrays of one number for each channel.
 CHANNELS = {
@@ -81,6 +83,7 @@ def explain(
     groups: int = 1,
     algorithm: str = "direct",
     pool_size: Any = None,
+    size: Any = (2, 2),
     transpose_a: bool = False,
     transpose_b: bool = False,
 ) -> Explanation:
@@ -91,7 +94,7 @@ def explain(
         shapes: of its operands in their order, as (8, 28, 28, 1), (3, 3, 1, 32) for conv2d; the shape that conv2d_grad_input and
             conv2d_grad_weights take as their third argument is given like theirs.
         dtype: "float32" or "float64".
-        strides, padding, dilation, groups, algorithm, pool_size, transpose_a, transpose_b: as the op takes them.
+        strides, padding, dilation, groups, algorithm, pool_size, size, transpose_a, transpose_b: as the op takes them.
 
     Returns:
         An Explanation, which prints as a few lines.
@@ -112,7 +115,7 @@ def explain(
             f'explain: expected dtype "float32" or "float64", got {dtype!r}; pass the one that the arrays have.'
         )
     algorithm = checks.algorithm("explain", algorithm)
-    options = (strides, padding, dilation, groups, algorithm, pool_size, transpose_a, transpose_b)
+    options = (strides, padding, dilation, groups, algorithm, pool_size, size, transpose_a, transpose_b)
     work = _work(op, _shapes(op, shapes), np.dtype(dtype).itemsize, *options)
     constants, origin = costs.current()
     return choose(dispatched(op, algorithm), work, constants, origin, dispatch.why_not())
@@ -162,7 +165,7 @@ def choose(op: str, work: Work, constants: Costs, origin: str, missing: str | No
 
 def _work(
     op: str, shapes: tuple[Shape, ...], item: int, strides: Any, padding: Any, dilation: Any, groups: int, algorithm: str,
-    pool_size: Any, transpose_a: bool, transpose_b: bool,
+    pool_size: Any, size: Any, transpose_a: bool, transpose_b: bool,
 ) -> Work:  # fmt: skip
     """The work of a public op on arrays of these shapes."""
     if dispatched(op, algorithm) not in (op, *dispatch.TABLE):
@@ -194,9 +197,15 @@ def _work(
     if op == "softmax_cross_entropy":
         ((n, _),) = shapes
         return costs.elementwise(sizes[0], sizes[0] + n, n, item, 20)
+    if op == "up_sampling2d":
+        _, y = image_checks.up_sampling(op, shapes[0], size, "nearest")
+        return costs.elementwise(math.prod(y), sizes[0], math.prod(y), item, costs.PASSES[op][0])
+    if op == "up_sampling2d_grad":
+        _, x = image_checks.up_sampled(op, shapes[0], size, "nearest")
+        return costs.elementwise(sizes[0], sizes[0], math.prod(x), item, costs.PASSES[op][0])
     if op in CHANNELS:
         read, written, channels_read, channels_written = CHANNELS[op]
-        (size,), c = sizes, shapes[0][-1] if shapes[0] else 0
-        read, written = read * size + channels_read * c, written * size + channels_written * c
-        return costs.elementwise(size, read, written, item, costs.PASSES[op][0])
+        (numbers,), c = sizes, shapes[0][-1] if shapes[0] else 0
+        read, written = read * numbers + channels_read * c, written * numbers + channels_written * c
+        return costs.elementwise(numbers, read, written, item, costs.PASSES[op][0])
     return costs.elementwise(sizes[0], sizes[0] * (1 + op.endswith("_grad")), sizes[0], item)

@@ -65,9 +65,9 @@ class Window2D:
 pass, say, kernel=2 or kernel=(2, 2).
         """
         return cls(
-            _pair(kernel, "kernel", op),
-            _pair(strides, "strides", op),
-            _pair(dilation, "dilation", op),
+            pair(kernel, "kernel", op),
+            pair(strides, "strides", op),
+            pair(dilation, "dilation", op),
             _padding(padding, op),
         )
 
@@ -131,18 +131,19 @@ def _same(size: int, extent: int, stride: int) -> Pair:
     return total // 2, total - total // 2
 
 
-def _pair(value: Any, name: str, op: str) -> Pair:
+def pair(value: Any, name: str, op: str) -> Pair:
+    """An int for both axes, or a pair of ints (rows, columns), as a pair; a ValueError unless they are at least 1."""
     if type(value) is tuple and len(value) == 2:
         first, second = value
         if type(first) is int and type(second) is int and first > 0 and second > 0:
             return value
-    pair = _ints(value, 1)
-    if pair is None:
+    found = _ints(value, 1)
+    if found is None:
         raise ValueError(
             f"{op}: expected {name} as an int or a pair of ints of at least 1, got {value!r}; "
             f"pass, say, {name}=2 or {name}=(2, 2)."
         )
-    return pair
+    return found
 
 
 def _padding(value: Any, op: str) -> Padding:

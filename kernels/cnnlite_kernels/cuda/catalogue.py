@@ -33,6 +33,7 @@ from cnnlite_kernels.cuda import (
     tensor_matmul,
     tensor_tile,
     tile,
+    up_sampling2d,
 )
 from cnnlite_kernels.cuda.epilogue import NONE, RELU, SIGMOID, TANH
 from cnnlite_kernels.cuda.kernel import Capability, Kernel
@@ -172,6 +173,13 @@ def _pooling() -> Iterator[Entry]:
         yield from _both(f"max pooling gradient{' and relu' if with_relu else ''}", family, make, 40, 40)
 
 
+def _up_sampling() -> Iterator[Entry]:
+    family = "Enlarging"
+    for bilinear, name in enumerate(("nearest", "bilinear")):
+        yield from _both(f"{name} enlarging", family, partial(up_sampling2d.forward, bilinear), 40, 48)
+        yield from _both(f"{name} enlarging gradient", family, partial(up_sampling2d.backward, bilinear), 64, 64)
+
+
 def _normalization() -> Iterator[Entry]:
     family = "Batch normalization"
     for name, registers, registers64 in (
@@ -273,6 +281,7 @@ CATALOGUE: tuple[Entry, ...] = (
     *_conv2d(),
     *_tensor(),
     *_pooling(),
+    *_up_sampling(),
     *_normalization(),
     *_elementwise(),
     *_losses(),

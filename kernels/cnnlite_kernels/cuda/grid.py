@@ -6,6 +6,7 @@ The device functions are inlined by Numba (`inline="always"`): compiled on their
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,22 @@ def pixel_blocks(plan: Plan, pixels: int, channels: int) -> tuple[int, int]:
     each = pixels * channels // (BLOCKS_PER_MULTIPROCESSOR * plan.device.multiprocessors)
     block = max(1, min(max(each, THREADS), 8 * THREADS) // max(1, channels))
     return -(-pixels // block), block
+
+
+def images_at_once(op: str, n: int, h: int, w: int, oh: int, ow: int) -> Iterator[tuple[int, int]]:
+    """(first, stop) of as many of n images as one launch can count the pixels of, of h x w pixels each and of oh x ow made of them.
+
+    Raises:
+        ValueError: an image of more than 2^31 - 1 pixels. Names `op`.
+    """
+    most = max(h * w, oh * ow)
+    if most > MOST_PIXELS:
+        raise ValueError(
+            f"{op}: expected images of at most {MOST_PIXELS} pixels on a GPU, got {h} x {w} and {oh} x {ow}; "
+            "work on them piece by piece."
+        )
+    for first in range(0, n, MOST_PIXELS // most):
+        yield first, min(n, first + MOST_PIXELS // most)
 
 
 def divider(by: int) -> int:

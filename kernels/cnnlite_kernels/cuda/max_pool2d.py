@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numba import cuda, uint32, uint64
 
-from cnnlite_kernels.cuda.grid import MOST_PIXELS, NOWHERE, THREADS, divider, over, pixel_blocks
+from cnnlite_kernels.cuda.grid import NOWHERE, THREADS, divider, images_at_once, over, pixel_blocks
 from cnnlite_kernels.cuda.kernel import U32, U64, Ints, Kernel, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 from cnnlite_kernels.window import Window2D
@@ -124,17 +123,6 @@ def backward(with_relu: int) -> Kernel:
     return max_pool2d_grad
 
 
-def _images_at_once(n: int, h: int, w: int, oh: int, ow: int) -> Iterator[tuple[int, int]]:
-    """(first, stop) of as many images as one launch can count the pixels of."""
-    most = max(h * w, oh * ow)
-    if most > MOST_PIXELS:
-        raise ValueError(
-            f"max_pool2d: expected images of at most {MOST_PIXELS} pixels on a GPU, got {h} x {w}; pool them piece by piece."
-        )
-    for first in range(0, n, MOST_PIXELS // most):
-        yield first, min(n, first + MOST_PIXELS // most)
-
-
 def add_forward(
     plan: Plan, window: Window2D, n: int, h: int, w: int, c: int, x: Any, y: Any, index: Any = None
 ) -> None:
@@ -147,7 +135,7 @@ def add_forward(
     (top, _), (left, _) = window.pads(h, w)
     size = window.kernel if window.kernel in UNROLLED else (0, 0)
     places = plan.transient(1, np.int32) if index is None else index
-    for first, stop in _images_at_once(n if c else 0, h, w, oh, ow):
+    for first, stop in images_at_once("max_pool2d", n if c else 0, h, w, oh, ow):
         pixels = (stop - first) * oh * ow
         blocks, block_pixels = pixel_blocks(plan, pixels, c)
         x_range, y_range = (slice(first * size * c, stop * size * c) for size in (h * w, oh * ow))
@@ -173,7 +161,7 @@ def add_grad(
     """
     oh, ow = window.output_size(h, w, op="max_pool2d")
     (top, _), (left, _) = window.pads(h, w)
-    for first, stop in _images_at_once(n if c else 0, h, w, oh, ow):
+    for first, stop in images_at_once("max_pool2d", n if c else 0, h, w, oh, ow):
         pixels = (stop - first) * h * w
         blocks, block_pixels = pixel_blocks(plan, pixels, c)
         x_range, y_range = (slice(first * size * c, stop * size * c) for size in (h * w, oh * ow))

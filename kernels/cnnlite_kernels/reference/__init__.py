@@ -20,6 +20,7 @@ from .conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
 from .matmul import matmul
 from .max_pool2d import max_pool2d, max_pool2d_grad
 from .softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_grad
+from .up_sampling2d import up_sampling2d, up_sampling2d_grad
 
 __all__ = [
     "activate",
@@ -43,4 +44,6 @@ __all__ = [
     "softmax_grad",
     "tanh",
     "tanh_grad",
+    "up_sampling2d",
+    "up_sampling2d_grad",
 ]
