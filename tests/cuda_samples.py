@@ -18,6 +18,7 @@ pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda")
 from cnnlite_kernels import random, reference
 from cnnlite_kernels.cuda import (
     activations,
+    average_pool2d,
     batch_normalization,
     dropout,
     gradients,
@@ -130,6 +131,25 @@ def _pools() -> Iterator[Sample]:
         name = _named(dtype, f"max pooling {size[0]} x {size[1]}{what}")
         emit = partial(_pooling, size=size, dtype=dtype, with_index=with_index, with_relu=with_relu)
         yield Sample(name, emit, simple=True)
+
+
+def _average(plan: Plan, dtype: Any) -> Checks:
+    """Windows of 9, 6 and 4 pixels inside the image, all of which divide 36."""
+    n, h, w, c = shape = (2, 7, 6, 3)
+    window = Window2D.of(3, 2, padding="same")
+    y_shape = n, *window.output_size(h, w), c
+    x, grad_y = 36 * integers(shape, dtype), 36 * integers(y_shape, dtype, SEED + 1)
+    y, grad_x = plan.scratch(grad_y.size, dtype), plan.scratch(x.size, dtype)
+    average_pool2d.add_forward(plan, window, *shape, there(plan, x), y)
+    average_pool2d.add_grad(plan, window, *shape, there(plan, grad_y), grad_x)
+    wanted = reference.average_pool2d(x, 3, strides=2, padding="same")
+    gradient = reference.average_pool2d_grad(grad_y, shape, 3, strides=2, padding="same")
+    return [Check(y, wanted), Check(grad_x, gradient)]
+
+
+def _averages() -> Iterator[Sample]:
+    for dtype in DTYPES:
+        yield Sample(_named(dtype, "average pooling"), partial(_average, dtype=dtype))
 
 
 def _up_sampling(plan: Plan, interpolation: str, dtype: Any) -> Checks:
@@ -432,6 +452,7 @@ def _training() -> Iterator[Sample]:
 
 SAMPLES: tuple[Sample, ...] = (
     *_pools(),
+    *_averages(),
     *_up_samplings(),
     *_normalizations(),
     *_elementwise(),

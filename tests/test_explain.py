@@ -99,6 +99,14 @@ FLOPS = 2 * Y.size * 3 * 3 * 4
             {"size": 2},
             Work(8 * 512, 512, 128),
         ),
+        ("average_pool2d", (X, POOLED, WINDOW), (X,), {"pool_size": 2}, Work(512, 512, 128)),
+        (
+            "average_pool2d_grad",
+            (POOLED, X, WINDOW),
+            (POOLED, X),
+            {"pool_size": 2},
+            Work(512, 128, 512),
+        ),
         ("relu", ("relu", X, X), (X,), {}, Work(4 * 512, 512, 512)),
         ("tanh_grad", ("tanh", X, X, X), (X,), {}, Work(4 * 512, 1024, 512)),
         (

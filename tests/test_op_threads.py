@@ -39,6 +39,9 @@ CALLS: dict[str, Callable[[], object]] = {
         GRAD_Y, W, X.shape, padding="same", algorithm="winograd2x2"
     ),
     "conv2d_depthwise": lambda: kernels.conv2d(X, DEPTHWISE, groups=20),
+    "average_pool2d": lambda: kernels.average_pool2d(GRAD_Y[:1], 3, strides=2, padding="same"),
+    "average_pool2d_grad": lambda: kernels.average_pool2d_grad(GRAD_Y[:, :20, :18], X_POOLED.shape, 2),
+    "global_average_pool2d": lambda: kernels.global_average_pool2d(X_POOLED),
     "batch_normalization": lambda: kernels.batch_normalization_train(GRAD_Y)[0],
     "batch_normalization_grad": lambda: np.append(
         *kernels.batch_normalization_grad(GRAD_Y, X_POOLED, BIAS, BIAS * BIAS)[:2]

@@ -40,6 +40,14 @@ def gradients(
     return y.numpy(), grad_y, [grad.numpy() for grad in tape.gradient(loss, variables)]
 
 
+def average_pool2d() -> dict[str, Any]:
+    """Overlapping windows, some of which reach into the padding."""
+    layer = keras.layers.AveragePooling2D(3, strides=2, padding="same")
+    x = normals(2, 4, 5, 3)
+    y, grad_y, (grad_x,) = gradients(layer, x)
+    return {"x": x, "y": y, "grad_y": grad_y, "grad_x": grad_x}
+
+
 def batch_normalization() -> dict[str, Any]:
     """In training, where moving averages start from 0 and 1, and then outside training."""
     layer = keras.layers.BatchNormalization()
@@ -86,6 +94,7 @@ def main() -> None:
     versions = {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__}
     figures: dict[str, dict[str, Any]] = {
         "versions": versions,
+        "average_pool2d": average_pool2d(),
         "batch_normalization": batch_normalization(),
         "up_sampling2d": up_sampling2d(),
     }

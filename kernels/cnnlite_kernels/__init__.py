@@ -30,12 +30,19 @@ from cnnlite_kernels.ops.activations import (
     tanh,
     tanh_grad,
 )
+from cnnlite_kernels.ops.average_pool2d import average_pool2d, average_pool2d_grad
 from cnnlite_kernels.ops.batch_normalization import (
     batch_normalization,
     batch_normalization_grad,
     batch_normalization_train,
 )
 from cnnlite_kernels.ops.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
+from cnnlite_kernels.ops.global_pool2d import (
+    global_average_pool2d,
+    global_average_pool2d_grad,
+    global_max_pool2d,
+    global_max_pool2d_grad,
+)
 from cnnlite_kernels.ops.matmul import matmul
 from cnnlite_kernels.ops.max_pool2d import max_pool2d, max_pool2d_grad
 from cnnlite_kernels.ops.softmax_cross_entropy import softmax_cross_entropy
@@ -50,6 +57,8 @@ __all__ = [
     "Explanation",
     "PackedWeights",
     "Window2D",
+    "average_pool2d",
+    "average_pool2d_grad",
     "batch_normalization",
     "batch_normalization_grad",
     "batch_normalization_train",
@@ -58,6 +67,10 @@ __all__ = [
     "conv2d_grad_weights",
     "explain",
     "get_matmul_precision",
+    "global_average_pool2d",
+    "global_average_pool2d_grad",
+    "global_max_pool2d",
+    "global_max_pool2d_grad",
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",

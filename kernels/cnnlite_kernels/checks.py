@@ -340,7 +340,7 @@ def same_shape(op: str, name: str, array: Any, expected: Shape, why: str) -> Non
 
 
 def pooling(op: str, x_shape: Shape, pool_size: Any, strides: Any, padding: Any) -> tuple[Window2D, Shape]:
-    """(window, y_shape) of a max pooling of x (n, h, w, c).
+    """(window, y_shape) of a pooling of x (n, h, w, c).
 
     Raises:
         ValueError: a window that does not fit the image, or explicit padding as large as the pool.

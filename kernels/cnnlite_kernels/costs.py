@@ -135,7 +135,7 @@ def work(op: str, args: tuple[Any, ...]) -> Work:
     if op == "matmul":
         (m, n), k = args[2].shape, args[3]
         return product(m, n, k, first.itemsize)
-    if op.startswith("max_pool2d"):
+    if "_pool2d" in op:
         window = args[-1]
         arrays = [array for array in args[:-1] if array is not None]
         taps = math.prod(window.kernel)

@@ -31,6 +31,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "conv2d_grad_weights": ("conv2d", "conv2d_grad_weights"),
     "conv2d_winograd": ("winograd", "conv2d"),
     "conv2d_grad_input_winograd": ("winograd", "conv2d_grad_input"),
+    "average_pool2d": ("average_pool2d", "average_pool2d"),
+    "average_pool2d_grad": ("average_pool2d", "average_pool2d_grad"),
     "batch_normalization": ("batch_normalization", "batch_normalization"),
     "batch_normalization_train": ("batch_normalization", "batch_normalization_train"),
     "batch_normalization_grad": ("batch_normalization", "batch_normalization_grad"),

@@ -15,6 +15,8 @@ from cnnlite_kernels.costs import Costs, Estimate, Shape, Work
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax")
 IMAGES, KERNELS, RESULTS = "(n, h, w, cin)", "(kh, kw, cin // groups, cout)", "(n, oh, ow, cout)"
 SHAPES: dict[str, dict[str, str | None]] = {
+    "average_pool2d": {"x": "(n, h, w, c)"},
+    "average_pool2d_grad": {"grad_y": "(n, oh, ow, c)", "x_shape": "(n, h, w, c)"},
     "batch_normalization": {"x": None},
     "batch_normalization_train": {"x": None},
     "batch_normalization_grad": {"grad_y": None},
@@ -189,11 +191,12 @@ def _work(
             np.broadcast_to(0, a), np.broadcast_to(0, b), bool(transpose_a), bool(transpose_b)
         )
         return costs.product(m, n, k, item)
-    if op in ("max_pool2d", "max_pool2d_grad"):
+    if "_pool2d" in op:
         x = shapes[-1]
         window, y = checks.pooling(op, x, 2 if pool_size is None else pool_size, strides, padding)
         written = math.prod(x if op.endswith("grad") else y)
-        return costs.elementwise(math.prod(y), sum(sizes), written, item, math.prod(window.kernel))
+        read = sizes[0] if op == "average_pool2d_grad" else sum(sizes)  # which is not given x
+        return costs.elementwise(math.prod(y), read, written, item, math.prod(window.kernel))
     if op == "softmax_cross_entropy":
         ((n, _),) = shapes
         return costs.elementwise(sizes[0], sizes[0] + n, n, item, 20)

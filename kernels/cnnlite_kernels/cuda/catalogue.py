@@ -15,6 +15,7 @@ import numpy as np
 
 from cnnlite_kernels.cuda import (
     activations,
+    average_pool2d,
     batch_normalization,
     conv2d_grad_weights,
     conv2d_taps,
@@ -171,13 +172,18 @@ def _pooling() -> Iterator[Entry]:
     for with_relu in (0, 1):
         make = partial(max_pool2d.backward, with_relu)
         yield from _both(f"max pooling gradient{' and relu' if with_relu else ''}", family, make, 40, 40)
+    family = "Average pooling"
+    yield from _both("average pooling", family, _given(average_pool2d.average_pool2d), 56, 64)
+    yield from _both("average pooling gradient", family, _given(average_pool2d.average_pool2d_grad), 40, 48)
 
 
 def _up_sampling() -> Iterator[Entry]:
     family = "Enlarging"
     for bilinear, name in enumerate(("nearest", "bilinear")):
         yield from _both(f"{name} enlarging", family, partial(up_sampling2d.forward, bilinear), 40, 48)
-        yield from _both(f"{name} enlarging gradient", family, partial(up_sampling2d.backward, bilinear), 64, 64)
+        yield from _both(
+            f"{name} enlarging gradient", family, partial(up_sampling2d.backward, bilinear), 64, 64
+        )
 
 
 def _normalization() -> Iterator[Entry]:

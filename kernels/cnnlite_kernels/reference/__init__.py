@@ -15,8 +15,15 @@ from .activations import (
     tanh,
     tanh_grad,
 )
+from .average_pool2d import average_pool2d, average_pool2d_grad
 from .batch_normalization import batch_normalization, batch_normalization_grad, batch_normalization_train
 from .conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
+from .global_pool2d import (
+    global_average_pool2d,
+    global_average_pool2d_grad,
+    global_max_pool2d,
+    global_max_pool2d_grad,
+)
 from .matmul import matmul
 from .max_pool2d import max_pool2d, max_pool2d_grad
 from .softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_grad
@@ -25,12 +32,18 @@ from .up_sampling2d import up_sampling2d, up_sampling2d_grad
 __all__ = [
     "activate",
     "activate_grad",
+    "average_pool2d",
+    "average_pool2d_grad",
     "batch_normalization",
     "batch_normalization_grad",
     "batch_normalization_train",
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weights",
+    "global_average_pool2d",
+    "global_average_pool2d_grad",
+    "global_max_pool2d",
+    "global_max_pool2d_grad",
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",
