@@ -126,6 +126,14 @@ def test_conv2d(case: ConvCase) -> None:
     )
 
 
+def test_conv2d_transpose() -> None:
+    """With a bias, which is added on the device, too."""
+    rng = np.random.default_rng(0)
+    x, w, b = (draw_integers(rng, shape, np.float32) for shape in ((2, 3, 4, 5), (3, 2, 7, 5), (7,)))
+    (y,) = both(kernels.conv2d_transpose, x, w, b, strides=2)
+    np.testing.assert_array_equal(y, reference.conv2d_transpose(x, w, b, y_size=(7, 8), strides=2))
+
+
 @on_both
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", POOLS, ids=str)

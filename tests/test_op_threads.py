@@ -38,6 +38,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "conv2d_winograd_grad_input": lambda: kernels.conv2d_grad_input(
         GRAD_Y, W, X.shape, padding="same", algorithm="winograd2x2"
     ),
+    "conv2d_transpose": lambda: kernels.conv2d_transpose(GRAD_Y, W, BIAS[:20], strides=2),
     "conv2d_depthwise": lambda: kernels.conv2d(X, DEPTHWISE, groups=20),
     "average_pool2d": lambda: kernels.average_pool2d(GRAD_Y[:1], 3, strides=2, padding="same"),
     "average_pool2d_grad": lambda: kernels.average_pool2d_grad(GRAD_Y[:, :20, :18], X_POOLED.shape, 2),

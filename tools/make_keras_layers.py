@@ -68,6 +68,25 @@ def batch_normalization() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def conv2d_transpose() -> dict[str, Any]:
+    """Keras's sizes, with and without output_padding, for either padding."""
+    x, w, b = normals(2, 3, 4, 2), normals(3, 2, 3, 2), normals(1, 3)[0]
+    found = {}
+    some: tuple[dict[str, Any], ...] = (
+        {"strides": 2},
+        {"strides": [2, 3], "padding": "same"},
+        {"strides": [3, 3], "output_padding": [2, 1]},
+        {"strides": [3, 3], "padding": "same", "output_padding": [1, 1]},
+    )
+    for number, options in enumerate(some):
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        layer = keras.layers.Conv2DTranspose(3, (3, 2), **given)
+        layer.build(x.shape)
+        layer.set_weights([w, b])
+        found[str(number)] = {"options": options, "x": x, "w": w, "b": b, "y": layer(x).numpy()}
+    return found
+
+
 def up_sampling2d() -> dict[str, Any]:
     """Either interpolation, by 2 rows and 3 columns, of an image that has a middle and of one that has none."""
     x = normals(2, 3, 4, 2)
@@ -82,6 +101,8 @@ def plain(value: Any) -> Any:
     """Lists of floats with eleven significant digits."""
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return float(f"{value:.11g}") if isinstance(value, float) else value
@@ -96,6 +117,7 @@ def main() -> None:
         "versions": versions,
         "average_pool2d": average_pool2d(),
         "batch_normalization": batch_normalization(),
+        "conv2d_transpose": conv2d_transpose(),
         "up_sampling2d": up_sampling2d(),
     }
     groups = []

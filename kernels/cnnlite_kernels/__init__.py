@@ -37,6 +37,11 @@ from cnnlite_kernels.ops.batch_normalization import (
     batch_normalization_train,
 )
 from cnnlite_kernels.ops.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
+from cnnlite_kernels.ops.conv2d_transpose import (
+    conv2d_transpose,
+    conv2d_transpose_grad_input,
+    conv2d_transpose_grad_weights,
+)
 from cnnlite_kernels.ops.global_pool2d import (
     global_average_pool2d,
     global_average_pool2d_grad,
@@ -65,6 +70,9 @@ __all__ = [
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weights",
+    "conv2d_transpose",
+    "conv2d_transpose_grad_input",
+    "conv2d_transpose_grad_weights",
     "explain",
     "get_matmul_precision",
     "global_average_pool2d",

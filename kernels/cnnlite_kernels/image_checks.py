@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnlite_kernels.checks import Shape
-from cnnlite_kernels.window import Pair, pair
+from cnnlite_kernels.window import Pair, Window2D, pair
 
 INTERPOLATIONS = ("nearest", "bilinear")
 
@@ -43,3 +43,59 @@ def up_sampled(op: str, y_shape: Shape, size: Any, interpolation: Any) -> tuple[
     x_shape = n, oh // sh, ow // sw, c
     up_sampling(op, x_shape, size, interpolation)
     return (sh, sw), x_shape
+
+
+def transposed_convolution(
+    op: str, x_shape: Shape, w_shape: Shape, strides: Any, padding: Any, output_padding: Any, dilation: Any
+) -> tuple[Window2D, Shape]:
+    """(window, y_shape) of a transposed convolution of x (n, h, w, cin) with w (kh, kw, cout, cin); the window is one on y.
+
+    An axis of `size` pixels, with windows of `extent`, becomes (size - 1) * stride + extent - pads + output_padding long (Keras's and
+    PyTorch's rule; with "same" pads are extent // 2 * 2). Without output_padding it is size * stride for "same", and for "valid" no
+    shorter than that.
+
+    Raises:
+        ValueError: shapes that do not fit each other, or output_padding from which a convolution would not lead back to x.
+    """
+    n, h, w, cin = x_shape
+    kh, kw, cout, depth = w_shape
+    window = Window2D.of((kh, kw), strides, dilation, padding, op=op)
+    if cin != depth:
+        raise ValueError(
+            f"{op}: expected x with {depth} channels to match w {w_shape}, got x of shape {x_shape}; "
+            f"pass x with {depth} channels, or w of shape {(kh, kw, cout, cin)}."
+        )
+    if h < 1 or w < 1:
+        raise ValueError(
+            f"{op}: expected an image of at least 1 x 1 pixels, got {h} x {w}; leave empty images out."
+        )
+    more = None if output_padding is None else pair(output_padding, "output_padding", op, 0)
+    oh, ow = (_transposed_size(window, axis, size, more and more[axis]) for axis, size in enumerate((h, w)))
+    if min(oh, ow) < 1 or _back(window, oh, ow) != (h, w):
+        raise ValueError(
+            f"{op}: expected a result that a convolution with kernel {window.kernel}, strides {window.strides} and padding "
+            f"{window.padding!r} makes {h} x {w} pixels of, got {oh} x {ow} with output_padding {output_padding!r}; "
+            "leave output_padding out, or pass less than the strides."
+        )
+    return window, (n, oh, ow, cout)
+
+
+def _transposed_size(window: Window2D, axis: int, size: int, more: int | None) -> int:
+    """How long an axis becomes."""
+    extent, stride = window.extent[axis], window.strides[axis]
+    if window.padding == "same":
+        last = stride if more is None else extent - extent // 2 * 2 + more
+    elif window.padding == "valid":
+        last = max(extent, stride) if more is None else extent + more
+    else:
+        assert not isinstance(window.padding, str)
+        last = extent - sum(window.padding[axis]) + (more or 0)
+    return (size - 1) * stride + last
+
+
+def _back(window: Window2D, oh: int, ow: int) -> Pair | None:
+    """The size of what a convolution makes of oh x ow pixels; None where its window does not fit."""
+    try:
+        return window.output_size(oh, ow)
+    except ValueError:
+        return None

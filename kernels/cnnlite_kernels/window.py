@@ -131,16 +131,16 @@ def _same(size: int, extent: int, stride: int) -> Pair:
     return total // 2, total - total // 2
 
 
-def pair(value: Any, name: str, op: str) -> Pair:
-    """An int for both axes, or a pair of ints (rows, columns), as a pair; a ValueError unless they are at least 1."""
+def pair(value: Any, name: str, op: str, least: int = 1) -> Pair:
+    """An int for both axes, or a pair of ints (rows, columns), as a pair; a ValueError unless they are at least `least`."""
     if type(value) is tuple and len(value) == 2:
         first, second = value
-        if type(first) is int and type(second) is int and first > 0 and second > 0:
+        if type(first) is int and type(second) is int and first >= least and second >= least:
             return value
-    found = _ints(value, 1)
+    found = _ints(value, least)
     if found is None:
         raise ValueError(
-            f"{op}: expected {name} as an int or a pair of ints of at least 1, got {value!r}; "
+            f"{op}: expected {name} as an int or a pair of ints of at least {least}, got {value!r}; "
             f"pass, say, {name}=2 or {name}=(2, 2)."
         )
     return found

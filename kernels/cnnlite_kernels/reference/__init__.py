@@ -18,6 +18,7 @@ from .activations import (
 from .average_pool2d import average_pool2d, average_pool2d_grad
 from .batch_normalization import batch_normalization, batch_normalization_grad, batch_normalization_train
 from .conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
+from .conv2d_transpose import conv2d_transpose
 from .global_pool2d import (
     global_average_pool2d,
     global_average_pool2d_grad,
@@ -40,6 +41,7 @@ __all__ = [
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weights",
+    "conv2d_transpose",
     "global_average_pool2d",
     "global_average_pool2d_grad",
     "global_max_pool2d",
