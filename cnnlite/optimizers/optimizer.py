@@ -57,7 +57,7 @@ class Optimizer:
         self.settings = np.zeros(len(OPTIMIZER), np.float64)
         self.layout: Layout | None = None
         self.state: list[Mirrored] = []
-        self._update: tuple[Any, Any] | None = None  # what `apply` runs on a device
+        self._update: tuple[Any, Any] | None = None  # what `apply` runs
         # the state of parameters that are frozen, or another model's
         self._left: dict[Parameter, list[np.ndarray]] = {}
 
@@ -163,17 +163,21 @@ class Optimizer:
         self.build(parameters)
         assert self.layout is not None
         device = self._newest()
+        key = device, self.layout, self.limits, self.kernel()
+        if self._update is None or self._update[0] != key:  # its memory is taken once
+            self._update = key, self._new_update(device)
+        self._update[1].run()
+
+    def _new_update(self, device: Any) -> Any:
+        """The program of `apply` on a device, None for the host."""
+        assert self.layout is not None
         if device is None:
             from cnnlite.engine.cpu.update import Update
 
-            Update(self, self.layout, parts=None).run()
-        else:
-            from cnnlite.engine.cuda.update import Update as DeviceUpdate
+            return Update(self, self.layout, parts=None)
+        from cnnlite.engine.cuda.update import Update as DeviceUpdate
 
-            key = device, self.layout, self.limits, self.kernel()
-            if self._update is None or self._update[0] != key:  # its memory is taken once
-                self._update = key, DeviceUpdate(device, self, self.layout)
-            self._update[1].run()
+        return DeviceUpdate(device, self, self.layout)
 
     def _newest(self) -> Any:
         """The device that the newest gradients or weights are on, None for the host: there the step is cheapest."""
@@ -185,7 +189,7 @@ class Optimizer:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy makes its own program of `apply`, which holds memory of a device."""
+        """A copy makes its own program of `apply`, which holds addresses and memory."""
         return {**self.__dict__, "_update": None}
 
     def get_config(self) -> dict[str, Any]:

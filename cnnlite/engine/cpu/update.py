@@ -54,12 +54,15 @@ class Update:
         self._pieces = self._cut()
         self._squares = np.zeros(len(self._pieces), np.float64)
         self.segments = self._segments()
+        self._job: Job | None = None
 
     def run(self) -> None:
         """Takes the step by itself, without a forward and backward pass before it."""
         self.fetch()
         self._optimizer.advance()
-        Job(self.segments).run()
+        if self._job is None:
+            self._job = Job(self.segments)
+        self._job.run()
         self.changed()
 
     def changed(self) -> None:
