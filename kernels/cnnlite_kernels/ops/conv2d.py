@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnlite_kernels import checks, dispatch
-from cnnlite_kernels.algorithms import dispatched, tile_of
+from cnnlite_kernels.algorithms import DIRECT, dispatched, tile_of
 from cnnlite_kernels.arrays import ArrayT, Operand
 from cnnlite_kernels.packed import PackedWeights
 
@@ -86,7 +86,8 @@ def conv2d(
     y = checks.output("conv2d", out, shape, x.dtype, inputs if b is None else (*inputs, b))
     checks.algorithm_fits("conv2d", algorithm, window, groups)
     if y.size:
-        run(x, w, b, y, window, tile_of(algorithm, *shape[1:3]) or groups, activation)
+        # Winograd's function has its tile where the direct one has groups
+        run(x, w, b, y, window, groups if algorithm == DIRECT else tile_of(algorithm, *shape[1:3]), activation)
     return y
 
 
@@ -139,7 +140,7 @@ def conv2d_grad_input(
     grad_x = checks.output(op, out, shape, grad_y.dtype, (grad_y, w))
     checks.algorithm_fits(op, algorithm, window, groups)
     if grad_x.size:
-        run(grad_y, w, grad_x, window, tile_of(algorithm, *shape[1:3]) or groups)
+        run(grad_y, w, grad_x, window, groups if algorithm == DIRECT else tile_of(algorithm, *shape[1:3]))
     return grad_x
 
 
