@@ -15,11 +15,17 @@ from cases import ConvCase, MatmulCase
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import conv_cases
+from test_bfloat16_kernels import run
 from test_bfloat16_ops import assert_product_equals_reference
 from test_conv2d import assert_equal_to_reference
 
+from cnnlite_kernels.cpu import bfloat16_conv2d as emit
 from cnnlite_kernels.cpu import bfloat16_product, host
+from cnnlite_kernels.cpu.conv2d import Conv
+from cnnlite_kernels.cpu.memory import pointer_to
 from cnnlite_kernels.cpu.ops import bfloat16_conv2d, bfloat16_matmul
+from cnnlite_kernels.cpu.plan import Plan
+from cnnlite_kernels.window import Window2D
 
 CASES = [
     ConvCase("direct", 2, 9, 8, 64, 48, (1, 1)),
@@ -65,6 +71,22 @@ def test_any_geometry_equals_reference(emulated: None, case: ConvCase, seed: int
 @pytest.mark.parametrize(("m", "n", "k"), [(70, 61, 2051), (64, 64, 96), (33, 17, 31)])
 def test_products_of_integers_equal_reference(m: int, n: int, k: int, transpose: bool) -> None:
     assert_product_equals_reference(MatmulCase("product", m, n, k, transpose, transpose))
+
+
+@needs_bfloat16
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("strides", [1, (2, 2), (3, 1)])
+def test_flipped_weights_fill_exactly_their_room(strides: int | tuple[int, int]) -> None:
+    """Each phase of the strides is filled up to whole steps."""
+    conv = Conv(Window2D.of((5, 2), strides, padding="same"), 8, 8, 3, 54)
+    size = emit.flipped_weights(conv)
+    untouched = 0xAB  # in no byte of 0 and 1
+    w, packed = np.ones((5, 2, 3, 54), np.float32), np.full(2 * size, untouched, np.uint8)
+    plan = Plan()
+    emit.add_flip_weights(plan, conv, pointer_to(w), pointer_to(packed))
+    run(plan)
+    assert not np.any(packed[:size] == untouched)
+    assert np.all(packed[size:] == untouched)
 
 
 # The assembly, for a processor that has AMX: compiled here, not run.

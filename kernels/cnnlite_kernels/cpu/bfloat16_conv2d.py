@@ -64,9 +64,9 @@ def add_forward(
 
 
 def flipped_weights(conv: Conv) -> int:
-    """Bytes that the packed weights of `add_grad_input` take."""
-    kh, kw = conv.window.kernel
-    return packed_bytes(kh * kw, conv.cout, conv.cin)
+    """Bytes that the packed weights of `add_grad_input` take: those of each phase of the strides, filled up to whole steps for AMX."""
+    taps = [len(phase.kernel_rows) * len(phase.kernel_columns) for phase in phases(conv)]
+    return sum(packed_bytes(count, conv.cout, conv.cin) for count in taps)
 
 
 def add_flip_weights(
