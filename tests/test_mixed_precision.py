@@ -55,6 +55,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "float16": ("float16", "there is none of float16"),
     "float32": ("float32", "None computes in float32"),
     "no word": (16, "got 16"),
+    "an array": (np.zeros(2), r"got array\(\[0., 0.\]\)"),
 }  # fmt: skip
 
 
@@ -70,6 +71,14 @@ def test_refused_words(what: str) -> None:
     with pytest.raises(ValueError, match="Sequential: expected mixed_precision"):
         networks.small(mixed_precision=word)
     assert model.mixed_precision == "bfloat16"
+
+
+def test_a_compile_that_fails_for_another_reason_changes_nothing() -> None:
+    model = networks.small()
+    for wrong in ({"loss": "nonsense"}, {"loss": "mse", "metrics": ["nonsense"]}):
+        with pytest.raises(ValueError, match="got 'nonsense'"):
+            model.compile("sgd", mixed_precision="bfloat16", **wrong)
+        assert (model.mixed_precision, model.optimizer, model.loss) == (None, None, None)
 
 
 def test_float64_is_refused() -> None:

@@ -56,12 +56,13 @@ class Learner(Inference):
             raise TypeError(
                 f"compile: unknown arguments {sorted(unsupported)}; it takes optimizer, loss, metrics and mixed_precision."
             )
+        given = [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+        optimizer, loss = optimizers.get(optimizer), None if loss is None else losses.get(loss)
+        metrics = [get_metric(metric) for metric in given]
         if mixed_precision is not None:
             self.mixed_precision = mixed_precision
-        self.optimizer = optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
-        given = [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
-        self.metrics = [get_metric(metric) for metric in given]
+        # all of it is known to be right: a compile that fails leaves the model as it was
+        self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
         self.forget()  # what was compiled before may have other numbers in it
 
     @property

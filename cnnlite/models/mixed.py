@@ -25,11 +25,12 @@ def checked(mixed_precision: Any, dtype: np.dtype, who: str) -> str | None:
     """
     if mixed_precision is None:
         return None
-    if mixed_precision != BFLOAT16:
+    word = mixed_precision if isinstance(mixed_precision, str) else ""
+    if word != BFLOAT16:
         hint = ""
-        if mixed_precision in OTHER_NAMES:
+        if word in OTHER_NAMES:
             hint = ' Keras\'s policy "mixed_bfloat16" is "bfloat16" here; there is none of float16.'
-        elif mixed_precision == "float32":
+        elif word == "float32":
             hint = " None computes in float32."
         raise ValueError(
             f'{who}: expected mixed_precision None or "bfloat16", got {mixed_precision!r}.{hint}'

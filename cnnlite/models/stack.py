@@ -99,6 +99,8 @@ class Stack:
     def mixed_precision(self) -> str | None:
         """None, or "bfloat16": what Keras calls the policy "mixed_bfloat16". May be set at any time; `compile` can do so too.
 
+        None follows `cnnlite.set_matmul_precision`, which is float32 unless somebody says otherwise.
+
         With "bfloat16" the layers with weights multiply numbers that are rounded to bfloat16 (7 bits of fraction, float32's range),
         wherever the device has instructions for that and they are faster. Everything else stays float32: the weights that the
         optimizer moves and that are saved, its state, sums, biases, activation functions, losses, and what `predict` returns.

@@ -20,7 +20,8 @@ def set_matmul_precision(precision: str) -> None:
     product grows to 2^-10 and 2^-7 of its factors. On a GPU both take tensor cores, on compute capability 8.0 and up and for products
     large enough to fill them, and are several times as fast. On the CPU "bfloat16" is followed where the processor multiplies it
     (AVX512-BF16 or AMX) and the product is wide enough to pay, at up to twice the speed with AVX512-BF16; all else, "tf32" too, stays
-    float32 there. Models follow from their next call.
+    float32 there. Rounded to bfloat16 numbers from 3.396e38 on are infinite, and on the CPU denormals are zeros. Models follow from
+    their next call, but for those with a `mixed_precision` of their own.
 
     Args:
         precision: "float32", "tf32" or "bfloat16".
