@@ -2,7 +2,7 @@
 
 A vector that is read or written past either end of an operand, of an output or of what the parts of a job share ends the program
 with a fault; nothing else would notice. `python guarded.py` runs all ops and prints how many bytes the host's vectors have;
-`python guarded.py outside` reads one number too many on purpose.
+`python guarded.py amx` runs the products of bfloat16 as AMX would; `python guarded.py outside` reads one number too many on purpose.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from op_operands import CUT_CONVS
 
 import cnnlite_kernels as kernels
 from cnnlite_kernels import precision, reference
-from cnnlite_kernels.cpu import bfloat16_pays
+from cnnlite_kernels.cpu import bfloat16_pays, bfloat16_product
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.ops import work
@@ -70,6 +70,15 @@ def main() -> None:
                 for actual, expected in run(dtype, at_end):
                     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5, err_msg=run.__name__)
     print(host().vector_bytes)
+
+
+def run_amx() -> None:
+    """As main, for the products of bfloat16 with AMX's instructions emulated."""
+    work.shared_memory = guarded_shared_memory
+    with mock.patch.object(bfloat16_product, "with_amx", return_value=True):
+        for at_end in (True, False):
+            for actual, expected in run_bfloat16(np.float32, at_end):
+                np.testing.assert_array_equal(actual, expected)
 
 
 Pairs = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -229,4 +238,10 @@ def read_outside() -> None:
 
 
 if __name__ == "__main__":
-    read_outside() if sys.argv[1:] == ["outside"] else main()
+    match sys.argv[1:]:
+        case []:
+            main()
+        case ["outside"]:
+            read_outside()
+        case ["amx"]:
+            run_amx()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bfloat16_host import needs_bfloat16
 
 PROGRAM = Path(__file__).parent / "guarded.py"
 
@@ -24,6 +25,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_no_op_touches_memory_outside_its_operands() -> None:
     done = run()
+    assert done.returncode == 0, done.stderr
+
+
+@needs_bfloat16
+def test_nor_would_amx() -> None:
+    done = run("amx")
     assert done.returncode == 0, done.stderr
 
 

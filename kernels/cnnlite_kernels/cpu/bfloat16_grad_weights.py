@@ -168,8 +168,8 @@ def add_grad_weights(
 def add_from_images(
     plan: Plan, conv: Conv, x: Images, grad_y: Images, grad_w: Pointer, *, item: int = 4, flags: int = 0
 ) -> None:
-    """Emits grad_w from images of float32 (item 4) or bfloat16 (2) without halos, which are turned and packed in scratch, some at a time:
-    no fewer than make up for reading and writing grad_w once more."""
+    """Emits grad_w from images of float32 (item 4) or bfloat16 (2), which are turned and packed in scratch, some at a time: no fewer than
+    make up for reading and writing grad_w once more. They may have halos, which are not read, where `merged` changes nothing."""
     conv = merged(conv)
     oh, ow = conv.output
     x, grad_y = x._replace(h=conv.h, w=conv.w), grad_y._replace(h=oh, w=ow)

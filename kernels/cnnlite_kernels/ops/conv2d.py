@@ -56,7 +56,7 @@ def conv2d(
     the numbers of a tile cost each other digits where their sizes differ. On 256 channels of normal random numbers in float32 the error
     against float64, in units of y's standard deviation, is 5e-7 with "winograd2x2", 1.5e-6 with "winograd" and 9e-7 with "direct" (root
     mean square; the largest of 200,000: 3e-6, 2e-5 and 1e-5). Small whole numbers give the exact result with "winograd2x2". A NaN or an
-    infinity makes all outputs of its tile NaN or infinite.
+    infinity makes all outputs of its tile NaN or infinite. `set_matmul_precision` does not concern it: nothing is rounded.
 
     Raises:
         ValueError: shapes that do not fit, a window that does not fit the image, an unfit `out`, an unknown option, an algorithm
