@@ -87,7 +87,9 @@ def conv2d(
     checks.algorithm_fits("conv2d", algorithm, window, groups)
     if y.size:
         # Winograd's function has its tile where the direct one has groups
-        run(x, w, b, y, window, groups if algorithm == DIRECT else tile_of(algorithm, *shape[1:3]), activation)
+        run(
+            x, w, b, y, window, groups if algorithm == DIRECT else tile_of(algorithm, *shape[1:3]), activation
+        )
     return y
 
 
