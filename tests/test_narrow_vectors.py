@@ -23,6 +23,8 @@ CHOSEN = (
     "test_conv2d.py::test_integers_equal_reference[documented_conv2-float32]",
     "test_conv2d.py::test_integers_equal_reference_where_images_are_cut[cut_rows_same]",
     "test_conv2d.py::test_normals_are_close_to_reference[relu-float32]",
+    "test_line_tile.py::test_bits_of_the_tile[three_vectors_ragged-float32]",
+    "test_line_tile.py::test_integers_equal_reference[strides_dilation-float64-True]",
     "test_winograd.py::test_integers[wide_last_block-many tiles-winograd-float32]",
     "test_winograd.py::test_integers[wide_last_block-few tiles-winograd2x2-float64]",
     "test_matmul.py::test_integers_equal_reference[17x33x5_transpose_both-float64]",

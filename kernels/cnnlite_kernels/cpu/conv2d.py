@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnlite_kernels.cpu.images import NO_HALO, Images, with_halo
+from cnnlite_kernels.cpu.line_tile import Lines, Taps, add_line_product, suits
 from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.product import Rows, add_pack, add_product, block_width, padded_columns
@@ -119,6 +120,9 @@ def add_forward(
     """
     flags = (BIAS if bias is not None else 0) | (RELU if relu else 0) | (INDEX if index != NOWHERE else 0)
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
+    if pool is None and goes_by_lines(conv) and not piece:
+        _add_lines(plan, conv, x, packed, NOWHERE if bias is None else bias, y, flags, columns)
+        return
     if pool is None and skips_padding(conv):
         terms = _terms_by_taps(conv, x, y)
     else:
@@ -142,6 +146,25 @@ def add_forward(
                     plan, of_x, of_w, of_y, term.rows, cout, term.taps, term.k_len,
                     packed_rows=(term.first, conv.depth), flags=now, threes=True, **options,
                 )  # fmt: skip
+
+
+def goes_by_lines(conv: Conv) -> bool:
+    """Whether the forward pass takes the outputs of a row side by side (line_tile.py), of few channels."""
+    return conv.groups == 1 and not skips_padding(conv) and suits(conv.cin, conv.depth, conv.output[1])
+
+
+def _add_lines(
+    plan: Plan, conv: Conv, x: Images, packed: Pointer, bias: Pointer, y: Images, flags: int, columns: tuple[int, int] | None
+) -> None:  # fmt: skip
+    (kh, kw), (sh, sw), (dh, dw) = conv.window.kernel, conv.window.strides, conv.window.dilation
+    (top, _), (left, _) = conv.halo
+    oh, ow = conv.output
+    x = with_halo(plan, x, conv.halo)
+    lines = Lines(ow, sw * x.c, y.c, oh, sh * x.row, y.row, x.n, x.image, y.image)
+    add_line_product(
+        plan, x.start + int(x.pixels(-top, -left)) * plan.item, packed, y.first(plan.item), lines, conv.cout,
+        Taps(kh, dh * x.row, kw, dw * x.c, conv.cin), bias=bias, flags=flags, within=columns,
+    )  # fmt: skip
 
 
 class Term(NamedTuple):
