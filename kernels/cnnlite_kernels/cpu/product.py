@@ -167,9 +167,11 @@ def add_product(
     pool = rows.pool
     taps = len(taps_a)
     usual = tile_rows(len(rows.a), max(1, taps * k_len), pool)
-    # one tap reads k_len rows of B and of A k_len numbers a row of the tile (packed), or as many pixels
-    tap_bytes = k_len * (VECTORS * lanes if packed else a_step + b_step) * item
-    at_once = taps if pool > 1 else min(taps, max(1, CACHE // max(1, tap_bytes)))
+    # one tap reads k_len rows of a block of B, which serve all rows of A. Packed, A is cut into chunks of its own; else one tap reads
+    # as many pixels of A, of each what the rows need, and they serve all blocks of B
+    tap_bytes = k_len * (VECTORS * lanes + (0 if packed else min(a_step, len(rows.a)))) * item
+    room = CACHE if packed else 2 * CACHE
+    at_once = taps if pool > 1 else min(taps, max(1, room // max(1, tap_bytes)))
     at_once = -(-taps // -(-taps // at_once)) if taps else 0  # as even as can be
     table_taps = plan.table(taps_a)
     first_row, depth = packed_rows or (0, taps * k_len)
