@@ -29,6 +29,7 @@ CUT_CONVS = (
     ConvCase("cut_deep_rows_of_prime_length", 1, 5, 6, 1, 2000, (5, 6), padding="same"),
     ConvCase("collide_1x1", 2, 12, 12, 256, 512, (1, 1)),
     ConvCase("collide_1x1_strides_2", 2, 13, 12, 256, 256, (1, 1), (2, 2)),
+    ConvCase("evict_1x1_strides_2", 2, 15, 13, 512, 260, (1, 1), (2, 2)),
     ConvCase("collide_3x3", 1, 9, 9, 24, 256, (3, 3), padding="same"),
 )
 

@@ -40,6 +40,8 @@ X, Y, W, BIAS, OUT, SHARED = (
 PIECE_BLOCKS = 4
 FEW_OUTPUTS = 200  # up to which a part packs weights that L2 does not hold itself, just before it reads them
 
+WAY, WAYS = 4096, 12  # bytes of L1 with one line in each place, and lines in a place, as on most processors
+WIDE = 256  # channels of y, for which a copy of x is a hundredth of the work or so
 COLLISION = 1024  # bytes; pixels that lie multiples of it apart share at most four places of eight or twelve lines in L1
 
 
@@ -122,20 +124,24 @@ def _forward(conv: Conv, n: int, item: int, with_bias: bool, activation: str | N
         conv = conv._replace(
             window=replace(conv.window, padding=NO_HALO), h=conv.h + top + bottom, w=conv.w + left + right
         )
+    images = Images(source, n, conv.h, conv.w, conv.cin)
+    if piece == 0 and _evicts(conv, n, item):
+        copies, images = _spaced(images, conv, SHARED + -(-shared // LINE) * LINE, item)
+        before, source = before + copies, images.start
+        shared = source.offset + images.size * item
+        conv = conv._replace(window=replace(conv.window, strides=(1, 1)), h=images.h, w=images.w)
     plans: dict[tuple, Plan] = {}
     parts = []
     for cut in by_outputs(conv.window, n, conv.h, conv.w, row_parts):
         here = conv._replace(window=cut.window, h=cut.h)
-        of_x, of_y = x_start(conv, cut) * item, y_start(conv, cut) * item
+        of_x, of_y = (cut.image * images.image + cut.x_row * images.row) * item, y_start(conv, cut) * item
         at = X if source == X else source + of_x
         for within in columns:
             plan = plans.get((here, cut.n, at, within))
             if plan is None:
                 plan = plans[here, cut.n, at, within] = Plan(item)
-                x, y = (
-                    Images(at, cut.n, here.h, here.w, here.cin),
-                    Images(OUT, cut.n, *here.output, here.cout),
-                )
+                x = images._replace(start=at, n=cut.n, h=here.h)
+                y = Images(OUT, cut.n, *here.output, here.cout)
                 emit.add_forward(
                     plan, here, x, W if as_given else SHARED, BIAS if with_bias else None, y,
                     relu=activation == "relu", columns=within, piece=piece,
@@ -285,20 +291,35 @@ def _collides(images: Images, item: int) -> bool:
     return images.c * item % COLLISION == 0
 
 
+def _evicts(conv: Conv, n: int, item: int) -> bool:
+    """Whether the rows of a tile of a 1 x 1 convolution are more lines in one place of L1 than it holds there, and w is wide enough for a
+    copy of x to pay."""
+    if conv.window.kernel != (1, 1) or conv.halo != NO_HALO or conv.groups > 1 or conv.cout < WIDE:
+        return False
+    oh, ow = conv.output
+    return conv.window.strides[1] * conv.cin * item % WAY == 0 and tile_rows(n * oh * ow, conv.depth) >= WAYS
+
+
 def _spaced(images: Images, conv: Conv, to: Pointer, item: int) -> tuple[list[Part], Images]:
     """The parts that copy those pixels of the images that a 1 x 1 window looks at, a cache line further apart, and the copy."""
     (sh, sw), (oh, ow) = conv.window.strides, conv.output
     copy = Images(to, images.n, oh, ow, images.c + LINE // item)
-    plan = Plan(item)
-    plan.add(
-        copy_with_halo, item, x=images.start, y=to, n=oh, h=ow, row=images.c, right=LINE // item,
-        x_row=sw * images.c, x_image=sh * images.row,
-    )  # fmt: skip
-    base = Base(images.start.base)
-    return [
-        Part(plan, {base: i * images.image * item, Base.EXTRA: i * copy.image * item})
-        for i in range(images.n)
-    ], copy
+    plans: dict[int, Plan] = {}
+    parts = []
+    each = -(-number_of_parts(copy.size, NUMBERS) // max(1, images.n))
+    for image in range(images.n):
+        for first, stop in pieces(oh, each):
+            plan = plans.get(stop - first)
+            if plan is None:
+                plan = plans[stop - first] = Plan(item)
+                plan.add(
+                    copy_with_halo, item, x=images.start, y=to, n=stop - first, h=ow, row=images.c, right=LINE // item,
+                    x_row=sw * images.c, x_image=sh * images.row,
+                )  # fmt: skip
+            of_x = image * images.image + first * sh * images.row
+            of_copy = image * copy.image + first * copy.row
+            parts.append(Part(plan, {Base(images.start.base): of_x * item, Base.EXTRA: of_copy * item}))
+    return parts, copy
 
 
 def _summed_grad_weights(conv: Conv, cuts: list[Cut], item: int) -> Work:
