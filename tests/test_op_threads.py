@@ -21,6 +21,8 @@ def normals(*shape: int) -> np.ndarray:
 X, W, BIAS, GRAD_Y = normals(3, 41, 37, 20), normals(3, 3, 20, 70), normals(70), normals(3, 41, 37, 70)
 DEPTHWISE = normals(3, 3, 1, 20)
 DEEP, DEEP_W = normals(2, 7, 7, 256), normals(3, 3, 256, 256)
+LINES, LINES_W = normals(2, 60, 84, 3), normals(3, 3, 3, 64)
+PAGES, PAGES_W = normals(1, 14, 14, 1024), normals(1, 1, 1024, 256)
 A, B = normals(300, 700), normals(700, 130)
 X_POOLED = normals(3, 41, 37, 70)
 LABELS = RNG.integers(0, 700, 300)
@@ -28,6 +30,8 @@ LABELS = RNG.integers(0, 700, 300)
 CALLS: dict[str, Callable[[], object]] = {
     "conv2d": lambda: kernels.conv2d(X, W, BIAS, padding="same", activation="tanh"),
     "conv2d_one_image": lambda: kernels.conv2d(X[:1], W, strides=2),
+    "conv2d_few_channels": lambda: kernels.conv2d(LINES, LINES_W, padding="same"),
+    "conv2d_1x1_pages_apart": lambda: kernels.conv2d(PAGES, PAGES_W, activation="relu"),
     "conv2d_grad_input": lambda: kernels.conv2d_grad_input(GRAD_Y, W, X.shape, padding="same"),
     "conv2d_grad_weights": lambda: kernels.conv2d_grad_weights(X, GRAD_Y, W.shape, padding="same"),
     "conv2d_deep": lambda: kernels.conv2d(DEEP, DEEP_W, padding="same", activation="relu"),
