@@ -10,7 +10,8 @@ from cases import ConvCase
 DTYPES = (np.float32, np.float64)
 
 # Images and products large enough to be cut into parts: between images, inside one, padded and not, with strides;
-# few outputs, which pack their weights piece by piece; pixels that collide in L1 and are copied further apart.
+# few outputs, which pack their weights piece by piece; taps of which some reach fewer outputs than are one table; pixels that
+# collide in L1 and are copied further apart.
 CUT_CONVS = (
     ConvCase("cut_rows_same", 1, 61, 40, 16, 33, (3, 3), padding="same"),
     ConvCase("cut_rows_strides_2", 2, 75, 40, 16, 40, (3, 3), (2, 2), ((1, 0), (0, 1))),
@@ -25,6 +26,7 @@ CUT_CONVS = (
     ConvCase("cut_few_channels_dilated", 2, 101, 50, 5, 24, (3, 2), (2, 1), "same", (3, 2)),
     ConvCase("cut_deep", 1, 7, 7, 256, 200, (3, 3), padding="same"),
     ConvCase("cut_column_of_padding", 1, 90, 40, 16, 16, (3, 3), padding=((5, 4), (4, 5))),
+    ConvCase("tap_by_tap_12x12", 3, 12, 12, 64, 8, (3, 3), padding="same"),
     ConvCase("cut_deep_dilated", 1, 9, 9, 300, 100, (2, 2), dilation=(2, 3)),
     ConvCase("cut_deep_rows_of_prime_length", 1, 5, 6, 1, 2000, (5, 6), padding="same"),
     ConvCase("collide_1x1", 2, 12, 12, 256, 512, (1, 1)),

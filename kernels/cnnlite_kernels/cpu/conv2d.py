@@ -191,7 +191,8 @@ def _terms_by_taps(conv: Conv, x: Images, y: Images) -> list[Term]:
             a = x.pixels(r * sh + i * dh - top, c * sw + j * dw - left)
             rows = spread(Rows(a.reshape(-1), y.pixels(r, c).reshape(-1)), x, y)
             terms.append(Term(rows, np.zeros(1, np.int64), (i * kw + j) * depth, depth))
-    terms.sort(key=lambda term: len(term.rows.a))
+    # by their outputs: `spread` makes one table of all images where an image has few, and groups where it has more
+    terms.sort(key=lambda term: len(term.rows.a) * term.rows.groups)
     return [Term(spread(Rows(everywhere, everywhere), y, y), np.zeros(0, np.int64), 0, 0), *terms]
 
 
