@@ -203,6 +203,7 @@ def test_any_layout_of_the_operands() -> None:
 
 
 X, C = np.ones((2, 4, 4, 3), np.float32), np.ones(3, np.float32)
+SHARED = np.ones(5, np.float32)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -271,6 +272,21 @@ def read_only(array: np.ndarray) -> np.ndarray:
             ),
             ValueError,
             "^batch_normalization_train: expected moving_variance to be writeable and C-contiguous",
+        ),
+        (
+            lambda: kernels.batch_normalization_train(X, moving_mean=SHARED[:3], moving_variance=SHARED[2:]),
+            ValueError,
+            "^batch_normalization_train: expected moving_mean to share no memory with other arrays of the call, for it is updated",
+        ),
+        (
+            lambda: kernels.batch_normalization_train(X, SHARED[:3], moving_mean=C.copy(), moving_variance=SHARED[:3]),
+            ValueError,
+            "^batch_normalization_train: expected moving_variance to share no memory with",
+        ),
+        (
+            lambda: kernels.batch_normalization_train(C, moving_mean=SHARED[:3], moving_variance=C.copy(), out=SHARED[:3]),
+            ValueError,
+            "^batch_normalization_train: expected moving_mean to share no memory with",
         ),
         (
             lambda: kernels.batch_normalization_train(X, momentum=1.5),

@@ -138,6 +138,11 @@ X, W = np.ones((2, 3, 4, 5), np.float32), np.ones((3, 2, 7, 5), np.float32)
             r"^conv2d_transpose: expected b of shape \(7,\), one number for each column of the result, got \(5,\)",
         ),
         (
+            lambda: kernels.conv2d_transpose(X, W, np.ones((7, 1), np.float32)),
+            ValueError,
+            r"^conv2d_transpose: expected b of shape \(cout,\), got \(7, 1\)",
+        ),
+        (
             lambda: kernels.conv2d_transpose(X, W, output_padding=-1),
             ValueError,
             "^conv2d_transpose: expected output_padding as an int or a pair of ints of at least 0, got -1",
@@ -156,7 +161,8 @@ X, W = np.ones((2, 3, 4, 5), np.float32), np.ones((3, 2, 7, 5), np.float32)
         (
             lambda: kernels.conv2d_transpose(X, W, padding=((4, 4), (0, 0))),
             ValueError,
-            "^conv2d_transpose: expected a result that a convolution .* got -3 x 5",
+            r"^conv2d_transpose: expected padding that leaves at least 1 x 1 pixels of the result, got \(\(4, 4\), \(0, 0\)\), "
+            "which leaves -3 x 5; pad less",
         ),
         (
             lambda: kernels.conv2d_transpose_grad_input(X, W),

@@ -5,6 +5,7 @@ With checks.py these are all the errors of the ops, raised before an op is dispa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,15 @@ def updated(op: str, name: str, value: Any, x: Any) -> Any:
             f"{op}: expected {name} to be writeable and C-contiguous, for it is updated, got an array that is not; pass a copy."
         )
     return array
+
+
+def apart(op: str, name: str, value: Any, others: Sequence[Any]) -> None:
+    """Raises a ValueError if an array that is updated (None for none) shares memory with one of `others`, or is one of them."""
+    if value is not None and any(other is not None and checks.overlap(value, other) for other in others):
+        raise ValueError(
+            f"{op}: expected {name} to share no memory with other arrays of the call, for it is updated, got one that overlaps; "
+            "pass a copy."
+        )
 
 
 def factor(op: str, name: str, value: Any, most: float = np.inf) -> float:

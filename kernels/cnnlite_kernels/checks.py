@@ -140,8 +140,7 @@ def output(
             f"{op}: expected out to be C-contiguous, got strides {out.strides}; pass no out and copy the result."
         )
     for array in inputs:
-        # both are contiguous, so that bounds that overlap are memory that overlaps
-        if np.may_share_memory(out, array) and not (in_place and _same(out, array)):
+        if overlap(out, array) and not (in_place and _same(out, array)):
             raise ValueError(
                 f"{op}: expected out to share no memory with the inputs, got one that overlaps; pass another array, or no out."
             )
@@ -169,11 +168,18 @@ def _remote_output(
             f"{op}: expected out to be writeable and C-contiguous, got an array that is not; pass no out and copy the result."
         )
     for array in inputs:
-        if not isinstance(array, np.ndarray) and out.overlaps(array) and not (in_place and out.same(array)):
+        if overlap(out, array) and not (in_place and out.same(array)):
             raise ValueError(
                 f"{op}: expected out to share no memory with the inputs, got one that overlaps; pass another array, or no out."
             )
     return out
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether two C-contiguous arrays share memory: bounds that overlap are memory that overlaps."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)
+    return bool(a.overlaps(b))
 
 
 def clear(array: Any) -> None:
@@ -323,7 +329,7 @@ def bias(op: str, name: str, value: Any, size: int, like: Any) -> Any:
     """A bias (size,), or None."""
     if value is None:
         return None
-    array = operand(op, name, value, "(cout,)" if op == "conv2d" else "(n,)", like)
+    array = operand(op, name, value, "(n,)" if op == "matmul" else "(cout,)", like)
     if array.shape != (size,):
         raise ValueError(
             f"{op}: expected {name} of shape {(size,)}, one number for each column of the result, got {array.shape}."

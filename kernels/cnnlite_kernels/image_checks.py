@@ -55,7 +55,8 @@ def transposed_convolution(
     shorter than that.
 
     Raises:
-        ValueError: shapes that do not fit each other, or output_padding from which a convolution would not lead back to x.
+        ValueError: shapes that do not fit each other, padding that leaves nothing, or output_padding from which a convolution would not
+            lead back to x.
     """
     n, h, w, cin = x_shape
     kh, kw, cout, depth = w_shape
@@ -71,6 +72,11 @@ def transposed_convolution(
         )
     more = None if output_padding is None else pair(output_padding, "output_padding", op, 0)
     oh, ow = (_transposed_size(window, axis, size, more and more[axis]) for axis, size in enumerate((h, w)))
+    if min(oh, ow) < 1 and not isinstance(window.padding, str):
+        raise ValueError(
+            f"{op}: expected padding that leaves at least 1 x 1 pixels of the result, got {window.padding}, which leaves {oh} x {ow}; "
+            "pad less."
+        )
     if min(oh, ow) < 1 or _back(window, oh, ow) != (h, w):
         raise ValueError(
             f"{op}: expected a result that a convolution with kernel {window.kernel}, strides {window.strides} and padding "

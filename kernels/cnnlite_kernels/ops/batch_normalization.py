@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnlite_kernels import checks, dispatch
 from cnnlite_kernels.arrays import ArrayT, Operand
-from cnnlite_kernels.channel_checks import channels, factor, optional_channels, updated
+from cnnlite_kernels.channel_checks import apart, channels, factor, optional_channels, updated
 
 
 def batch_normalization(
@@ -84,8 +84,8 @@ def batch_normalization_train(
         (y, mean, variance): y of x's shape, mean and variance (c,), of x's dtype; the latter are for the gradient.
 
     Raises:
-        ValueError: as `batch_normalization`; x without a pixel, one moving average without the other or unfit to be updated, a
-            momentum beyond 0 to 1.
+        ValueError: as `batch_normalization`; x without a pixel, one moving average without the other, unfit to be updated or
+            overlapping another array, a momentum beyond 0 to 1.
         TypeError, RuntimeError: as `batch_normalization`.
 
     >>> import numpy as np
@@ -115,6 +115,8 @@ def batch_normalization_train(
     epsilon, momentum = factor(op, "epsilon", epsilon), factor(op, "momentum", momentum, 1)
     inputs = [array for array in (x, gamma, beta, moving_mean, moving_variance) if array is not None]
     y = checks.output(op, out, x.shape, x.dtype, inputs, in_place=True)
+    apart(op, "moving_mean", moving_mean, (x, gamma, beta, moving_variance, y))
+    apart(op, "moving_variance", moving_variance, (x, gamma, beta, y))
     mean, variance = (checks.new(x.shape[-1:], x.dtype, inputs) for _ in range(2))
     run(x, gamma, beta, y, mean, variance, moving_mean, moving_variance, epsilon, momentum)
     return y, mean, variance

@@ -45,7 +45,8 @@ def conv2d_transpose(
         y (n, oh, ow, cout), of x's dtype; `out` if it was given.
 
     Raises:
-        ValueError: shapes that do not fit each other, output_padding from which no convolution leads back, an unfit `out`.
+        ValueError: shapes that do not fit each other, padding that leaves nothing, output_padding from which no convolution leads back,
+            an unfit `out`.
         TypeError: operands of another dtype.
         RuntimeError: a device that is not there.
 
