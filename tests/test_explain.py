@@ -149,6 +149,10 @@ def test_reasons() -> None:
             "^explain: expected the name of an op, got 'convolve'; pass one of cnnlite_kernels",
         ),
         (
+            ("conv2d_transpose", (1, 8, 8, 1), (3, 3, 4, 1)),
+            "^explain: expected an op with kernels of its own, got 'conv2d_transpose'; pass 'conv2d_grad_input', by which",
+        ),
+        (
             ("conv2d", (1, 8, 8, 1)),
             "^explain: expected 2 shapes for conv2d, got 1; pass one for each operand",
         ),

@@ -30,6 +30,16 @@ SHAPES: dict[str, dict[str, str | None]] = {
     "up_sampling2d": {"x": "(n, h, w, c)"},
     "up_sampling2d_grad": {"grad_y": "(n, oh, ow, c)"},
 }
+# Ops that are computed by another one's kernels.
+COMPUTED_BY = {
+    "conv2d_transpose": "conv2d_grad_input",
+    "conv2d_transpose_grad_input": "conv2d",
+    "conv2d_transpose_grad_weights": "conv2d_grad_weights",
+    "global_average_pool2d": "average_pool2d",
+    "global_average_pool2d_grad": "average_pool2d_grad",
+    "global_max_pool2d": "max_pool2d",
+    "global_max_pool2d_grad": "max_pool2d_grad",
+}
 # Arrays of the largest operand's size that are read and written, and arrays of one number for each channel.
 CHANNELS = {
     "batch_normalization": (1, 1, 4, 0),  # mean, variance, gamma, beta
@@ -102,7 +112,7 @@ def explain(
         An Explanation, which prints as a few lines.
 
     Raises:
-        ValueError: no such op, another number of shapes, or shapes that do not fit.
+        ValueError: no such op or one that another computes, another number of shapes, or shapes that do not fit.
         TypeError: another dtype.
 
     >>> explain("matmul", (64, 64), (64, 64)).device
@@ -126,6 +136,10 @@ def explain(
 def _shapes(op: str, shapes: tuple[Any, ...]) -> tuple[Shape, ...]:
     """The shapes that an op has, as tuples of ints."""
     elementwise = op.removesuffix("_grad") in ACTIVATIONS
+    if op in COMPUTED_BY:
+        raise ValueError(
+            f"explain: expected an op with kernels of its own, got {op!r}; pass {COMPUTED_BY[op]!r}, by which it is computed."
+        )
     if not elementwise and op not in SHAPES:
         raise ValueError(
             f"explain: expected the name of an op, got {op!r}; pass one of cnnlite_kernels, as 'conv2d'."
