@@ -159,6 +159,15 @@ class Layout:
         """The stores that the parameters lie in."""
         return list({id(r.store): r.store for r in self.ranges}.values())
 
+    @property
+    def penalties(self) -> tuple[tuple[int, float, float], ...]:
+        """(number of the parameter, l1, l2) of those with a regularizer, whose numbers may be changed between steps."""
+        return tuple(
+            (number, parameter.regularizer.l1, parameter.regularizer.l2)
+            for number, parameter in enumerate(self.parameters)
+            if parameter.regularizer is not None
+        )
+
     def slice(self, buffer: np.ndarray, parameter: Parameter) -> np.ndarray:
         """The parameter's part of a buffer of this layout."""
         place = self._places[parameter]

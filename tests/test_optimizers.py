@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cnnlite
-from cnnlite import layers, models, optimizers
+from cnnlite import layers, models, optimizers, regularizers
 from cnnlite.optimizers import schedules
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -242,6 +242,27 @@ def test_momentum_may_be_set_between_steps(make: Any) -> None:
 
     for kept, anew in zip(train(False), train(True), strict=True):
         np.testing.assert_array_equal(kept, anew)
+
+
+@pytest.mark.parametrize("by", ["train_on_batch", "apply"])
+def test_a_penalty_may_be_set_between_steps(by: str) -> None:
+    """Without another gradient w -= learning_rate * 2 * l2 * w."""
+    model = models.Sequential(
+        [layers.Input((1,)), layers.Dense(1, use_bias=False, kernel_regularizer=regularizers.L2(0.1))]
+    )
+    model.compile(optimizers.SGD(0.5), "mse")
+    model.build()
+    weight = 1.0
+    model.set_weights([np.array([[weight]])])
+    for l2 in (0.1, 0.1, 0.25, 0.1):
+        model.layers[-1].kernel_regularizer.l2 = l2
+        if by == "apply":
+            model.zero_gradients()
+            model.optimizer.apply(model.trainable_weights)
+        else:
+            model.train_on_batch(np.zeros((1, 1)), np.zeros((1, 1)))
+        weight -= 0.5 * 2 * l2 * weight
+        assert model.get_weights()[0].item() == pytest.approx(weight, rel=1e-6)
 
 
 def test_sgd_goes_on_as_its_formula_says_when_momentum_begins() -> None:

@@ -140,9 +140,11 @@ class Network:
     def train(self, n: int, loss: LossKernel, optimizer: Optimizer, scale: float) -> Any:
         """The program that takes a training step on a batch of n; gradients are those of `scale` times the sum of losses."""
         layout = optimizer.layout
+        assert layout is not None
+        made_for = layout.penalties, optimizer.limits, optimizer.kernel()
         return self._program(
             "train",
-            (n, loss, id(optimizer), id(layout), optimizer.limits, optimizer.kernel(), scale),
+            (n, loss, scale, id(optimizer), id(layout), *made_for),
             lambda: self._engine.train(self.stages(training=True), n, loss, scale, optimizer, self.key),
         )
 

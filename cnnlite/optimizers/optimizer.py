@@ -163,7 +163,7 @@ class Optimizer:
         self.build(parameters)
         assert self.layout is not None
         device = self._newest()
-        key = device, self.layout, self.limits, self.kernel()
+        key = device, self.layout, self.layout.penalties, self.limits, self.kernel()
         if self._update is None or self._update[0] != key:  # its memory is taken once
             self._update = key, self._new_update(device)
         self._update[1].run()
