@@ -8,7 +8,7 @@ from pathlib import Path
 
 from growth import plots as growth_plots
 from growth import tables as growth_tables
-from peers import table
+from peers import bfloat16_rows, table
 from peers.results import Result
 from roofline import rows
 from roofline.rows import BEHIND, Row, Run
@@ -26,11 +26,14 @@ PEERS_TEXT = """## Beside other libraries
 `python bench/compare_peers.py`: all in turns in one run on the same threads, answers compared before anything is timed; medians, ± half
 the range. ratio: how many times as good as the best of the others, or the figure itself where there is nothing to compare with; a
 verdict compares it, or the figure, with the bar that the project has set itself, and where there is none says who is ahead."""
+BFLOAT16_TEXT = """Activations and weights are bfloat16, sums float32; one thread, GFLOP/s.
+ratio: over PyTorch; gain: over our own float32."""
 KERNELS_TEXT = """## Kernels and what the machine can do
 
 `pytest bench`, one row with `pytest bench -k "test_conv2d and vgg16_conv3_1"`. Answers are checked against the reference first. A
 kernel takes at least the time that its multiply-adds take at the machine's peak, and at least the time that its operands and its result
-take once through memory of their size; of the limit: that time over the measured one. Medians; ± half the quartiles' range."""
+take once through memory of their size; of the limit: that time over the measured one. Medians; ± half the quartiles' range. Rows of
+Winograd's algorithm count the direct one's operations, so they lie above the roof."""
 SCALING_TEXT = """## Scaling
 
 `python bench/scaling.py`. Ideal: n threads n times as quick as one; over sizes, the best rate that any of them reaches."""
@@ -86,6 +89,12 @@ def peers_section(peers: Peers, folder: Path | None) -> list[str]:
             "### Convolution layers",
             shown("Layers beside PyTorch", bars),
             table.layers(peers.layers),
+        ]
+    if peers.bfloat16_layers:
+        sections += [
+            "### Convolution layers in bfloat16",
+            BFLOAT16_TEXT,
+            bfloat16_rows.table(peers.bfloat16_layers),
         ]
     return sections
 

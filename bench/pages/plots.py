@@ -37,7 +37,7 @@ def roofline(run: Run, threads: int, path: Path) -> Path:
             MARKERS[number % len(MARKERS)],
             color=COLORS[number % len(COLORS)],
             alpha=0.75,
-            label=op,
+            label=f"{op}, counted as direct" if "winograd" in op else op,
         )
     place.set(
         xscale="log",

@@ -9,6 +9,7 @@ from typing import Any
 
 from growth import tables as growth_tables
 from growth.series import Series
+from peers.bfloat16_rows import Bfloat16Result
 from peers.driver import Figure
 from peers.layer_rows import LayerResult
 from peers.results import Result
@@ -26,6 +27,7 @@ class Peers:
     versions: dict[str, str]
     results: tuple[Result, ...]
     layers: tuple[LayerResult, ...]
+    bfloat16_layers: tuple[Bfloat16Result, ...]
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ def load_peers(path: Path) -> Peers:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         results = tuple(Result(**each) for each in found["rows"])
-        layers = [_layer(each) for result in results for each in result.raw.get("layers", ())]
-        return Peers(found["machine"], found["versions"], results, tuple(layers))
+        passes = {result.name: result.raw.get("layers", ()) for result in results}
+        layers = tuple(LayerResult(**_with_figures(each)) for each in passes.get("conv", ()))
+        bfloat16 = tuple(Bfloat16Result(**_with_figures(each)) for each in passes.get("bfloat16_layers", ()))
+        return Peers(found["machine"], found["versions"], results, layers, bfloat16)
     except (ValueError, KeyError, TypeError) as problem:
         raise ValueError(
             f"{path}: expected a file of `python bench/compare_peers.py --json FILE`, got {type(problem).__name__}: {problem}."
@@ -84,6 +88,6 @@ def load_scaling(path: Path) -> Scaling:
     return Scaling(machine, tuple(series))
 
 
-def _layer(found: Any) -> LayerResult:
-    figures = {name: Figure(**found[name]) for name in ("ours", "torch", "peak")}
-    return LayerResult(found["layer"], found["which"], found["flops"], **figures)
+def _with_figures(found: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a layer's result: what is an object in the file was a Figure."""
+    return {name: Figure(**value) if isinstance(value, dict) else value for name, value in found.items()}
