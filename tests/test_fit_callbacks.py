@@ -147,9 +147,11 @@ def test_an_interrupt_leaves_a_usable_model() -> None:
 
 
 PROGRAM = """
+import signal
 import networks
 import numpy as np
 from cnnlite import callbacks
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 model = networks.documented()
 model.compile("sgd", "sparse_categorical_crossentropy")
 x, y = np.zeros((256, 28, 28, 1), np.float32), np.zeros(256)
@@ -175,9 +177,12 @@ def test_ctrl_c_in_a_process(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=60)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert rest == "stopped True True True\n"
     assert process.returncode == 0
