@@ -43,7 +43,7 @@ SHARING = {
     "conv2d, few channels, 64x32": 0,
     "depthwise": 0,
     "tensor matmul 64x64 nn tf32": 0,
-    "tensor conv2d gradient of weights 64x64 bf16": 0,
+    "tensor conv2d gradient of weights 64x64 bfloat16": 0,
 }
 
 

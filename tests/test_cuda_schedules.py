@@ -37,8 +37,8 @@ NAMES = (
     "conv2d, few channels, 64x32",
     "depthwise",
     "tensor matmul 64x64 nn tf32",
-    "tensor matmul 64x64 nn bf16",
-    "tensor conv2d gradient of weights 64x64 bf16",
+    "tensor matmul 64x64 nn bfloat16",
+    "tensor conv2d gradient of weights 64x64 bfloat16",
 )
 
 
