@@ -63,10 +63,16 @@ def softmax_cross_entropy(item, sparse):
                     if t[c] != 0:
                         loss += t[c] * (log_total + (top - z[c]))
             losses[i] = weights[i] * loss
-            right = z[label] == top
-            if right:  # of equal logits the first counts
-                for c in range(label):
-                    right &= z[c] != top
+            if not math.isnan(log_total):
+                right = z[label] == top
+                if right:  # of equal logits the first counts
+                    for c in range(label):
+                        right &= z[c] != top
+            else:  # what is not at most the largest so far is the largest now, a NaN too, and what follows it: as on a GPU
+                best = 0
+                for c in range(1, d.c):
+                    best = best if z[c] <= z[best] else c
+                right = best == label
             correct[i] = right
             if d.with_grad:
                 scale = weights[i] * number(d.scale)
