@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnlite_kernels.cpu.images import NO_HALO, Images, with_halo
-from cnnlite_kernels.cpu.line_tile import Lines, Taps, add_line_product, suits
+from cnnlite_kernels.cpu.line_tile import Taps, add_line_product, suits
+from cnnlite_kernels.cpu.lines import Lines
 from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.product import Rows, add_pack, add_product, block_width, padded_columns

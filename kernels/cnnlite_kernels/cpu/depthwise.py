@@ -11,10 +11,11 @@ import numpy as np
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.lane_tile import Rows, Sum, add_lane_product
+from cnnlite_kernels.cpu.lines import Lines
 from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.regions import of_outputs, of_pixels, regions
-from cnnlite_kernels.cpu.slide_tile import Lines, add_lines
+from cnnlite_kernels.cpu.slide_tile import add_lines
 from cnnlite_kernels.cpu.tile import ACCUMULATE, BIAS, RELU
 
 Pair = tuple[int, int]
@@ -25,10 +26,13 @@ def is_depthwise(conv: Conv) -> bool:
     return conv.groups == conv.cin == conv.cout
 
 
-def _lines(a: Pair, c: Pair, counts: Pair) -> tuple[Lines, int]:
-    """Rows and columns of pixels, (row step, column step) apart in A and C, as lines along the longer side; which side it is."""
+def _lines(a: Pair, c: Pair, counts: Pair, images: tuple[int, int, int]) -> tuple[Lines, int]:
+    """Rows and columns of pixels, (row step, column step) apart in A and C, as lines along the longer side; which side it is.
+
+    images: how many, and the steps from one to the next in A and C.
+    """
     long = 1 if counts[1] >= counts[0] else 0
-    return Lines(counts[long], a[long], c[long], counts[1 - long], a[1 - long], c[1 - long]), long
+    return Lines(counts[long], a[long], c[long], counts[1 - long], a[1 - long], c[1 - long], *images), long
 
 
 def add_forward(
@@ -44,12 +48,13 @@ def add_forward(
     for rows, columns in regions(of_outputs, conv, y.row * plan.item):
         i, j = rows.taps.start, columns.taps.start
         a = x.pixels(rows.first * sh + i * dh - top, columns.first * sw + j * dw - left)
-        lines, long = _lines((sh * x.row, sw * c), (y.row, c), (rows.size, columns.size))
+        images = x.n, x.image, y.image
+        lines, long = _lines((sh * x.row, sw * c), (y.row, c), (rows.size, columns.size), images)
         taps = (len(rows.taps), dh * x.row, kw * c), (len(columns.taps), dw * c, c)
         add_lines(
             plan, x.start + int(a) * plan.item, w + (i * kw + j) * c * plan.item,
             y.start + int(y.pixels(rows.first, columns.first)) * plan.item, lines, c, taps[long], taps[1 - long],
-            images=(x.n, x.image, y.image), bias=NOWHERE if bias is None else bias, flags=flags,
+            bias=NOWHERE if bias is None else bias, flags=flags,
         )  # fmt: skip
 
 
@@ -65,7 +70,8 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, w: Pointer, grad_x: I
         a = grad_y.pixels(
             (rows.first + top - i.start * dh) // sh, (columns.first + left - j.start * dw) // sw
         )
-        lines, long = _lines((grad_y.row, c), (sh * grad_x.row, sw * c), (rows.size, columns.size))
+        images = grad_x.n, grad_y.image, grad_x.image
+        lines, long = _lines((grad_y.row, c), (sh * grad_x.row, sw * c), (rows.size, columns.size), images)
         taps = (
             (len(i), -(i.step * dh // sh) * grad_y.row, i.step * kw * c),
             (len(j), -(j.step * dw // sw) * c, j.step * c),
@@ -73,7 +79,6 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, w: Pointer, grad_x: I
         add_lines(
             plan, grad_y.start + int(a) * plan.item, w + (i.start * kw + j.start) * c * plan.item,
             grad_x.start + int(grad_x.pixels(rows.first, columns.first)) * plan.item, lines, c, taps[long], taps[1 - long],
-            images=(grad_x.n, grad_y.image, grad_x.image),
         )  # fmt: skip
 
 

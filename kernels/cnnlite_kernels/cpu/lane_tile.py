@@ -23,7 +23,7 @@ from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address
 from cnnlite_kernels.cpu.plan import Plan
-from cnnlite_kernels.cpu.tile import ACCUMULATE, BIAS, INT, RELU, Vectors
+from cnnlite_kernels.cpu.tile import ACCUMULATE, INT, Vectors, write
 
 # Rows that a tile may have, by the number of vector registers and of vectors in a row: all sums and a row of B have to fit.
 ROWS: dict[int, dict[int, tuple[int, ...]]] = {
@@ -55,14 +55,11 @@ def lane_tile(
         def at(base, offset):
             return bl.gep(base, [offset])
 
-        def has(flag):
-            return bl.icmp_signed("!=", bl.and_(flags, INT(flag)), INT(0))
-
         # setup
         a_row = [at(v.pointer(a, v.number), v.integer(rows_a, INT(i))) for i in range(mr)]
         c_row = [at(v.pointer(c, v.number), v.integer(rows_c, INT(i))) for i in range(mr)]
         acc = [[cgutils.alloca_once_value(bl, v.zero) for _ in range(nv)] for _ in range(mr)]
-        with bl.if_then(has(ACCUMULATE)):
+        with bl.if_then(v.has(flags, ACCUMULATE)):
             for i in range(mr):
                 for j in range(nv):
                     bl.store(v.load(at(c_row[i], INT(j * lanes)), masks[j]), acc[i][j])
@@ -79,19 +76,7 @@ def lane_tile(
                     x = v.load(at(a_at, INT(j * lanes)), masks[j])
                     bl.store(v.multiply_add(x, y[j], bl.load(acc[i][j])), acc[i][j])
 
-        # write
-        with bl.if_then(has(BIAS)):
-            for j in range(nv):
-                b_j = v.load(at(v.pointer(bias, v.number), INT(j * lanes)), masks[j])
-                for i in range(mr):
-                    bl.store(bl.fadd(bl.load(acc[i][j]), b_j), acc[i][j])
-        with bl.if_then(has(RELU)):
-            for i in range(mr):
-                for j in range(nv):
-                    bl.store(v.relu(bl.load(acc[i][j])), acc[i][j])
-        for i in range(mr):
-            for j in range(nv):
-                v.store(bl.load(acc[i][j]), at(c_row[i], INT(j * lanes)), masks[j])
+        write(v, acc, c_row, [], bias, flags, masks)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.jit import kernel
+from cnnlite_kernels.cpu.lines import Lines
 from cnnlite_kernels.cpu.memory import POINTER, Pointer, address
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.product import column_runs, tile_rows
@@ -103,20 +104,6 @@ def line_sweep(at_once, step, numbers, nv, lanes, item, tail):
                         )  # fmt: skip
 
     return body
-
-
-class Lines(NamedTuple):
-    """Lines of outputs: how many in a line, lines and images, and the steps from one to the next in A and C, in numbers."""
-
-    pixels: int
-    a_pixel: int
-    c_pixel: int
-    lines: int
-    a_line: int
-    c_line: int
-    images: int = 1
-    a_image: int = 0
-    c_image: int = 0
 
 
 class Taps(NamedTuple):

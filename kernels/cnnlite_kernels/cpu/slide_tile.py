@@ -9,7 +9,6 @@ this loads PIXELS + TAPS - 1 vectors for PIXELS * TAPS of them, and arrays that 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numba import carray, types
@@ -19,9 +18,10 @@ from numba.extending import intrinsic
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.lane_tile import Rows, Sum, add_lane_product
+from cnnlite_kernels.cpu.lines import Lines
 from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address
 from cnnlite_kernels.cpu.plan import Plan
-from cnnlite_kernels.cpu.tile import BIAS, INT, RELU, Vectors
+from cnnlite_kernels.cpu.tile import INT, Vectors, write
 
 PIXELS = (24, 16, 12, 10, 8, 5, 3)
 MOST_TAPS = 7
@@ -46,15 +46,12 @@ def slide_tile(
     def codegen(context, bl, signature, arguments):
         a, a_step, b, b_t, c, c_pixel, bias, r_len, a_r, b_r, tail_lanes, flags = arguments[:12]
         v = Vectors(bl, item, lanes)
-        a, b, c, bias = (v.pointer(start, v.number) for start in (a, b, c, bias))
+        a, b, c = (v.pointer(start, v.number) for start in (a, b, c))
         masks = [None] * (nv - 1) + [v.first_lanes(tail_lanes) if tail else None]
         acc = [[cgutils.alloca_once_value(bl, v.zero) for _ in range(nv)] for _ in range(pixels)]
 
         def vectors(at):
             return [v.load(bl.gep(at, [INT(j * lanes)]), masks[j]) for j in range(nv)]
-
-        def has(flag):
-            return bl.icmp_signed("!=", bl.and_(flags, INT(flag)), INT(0))
 
         with cgutils.for_range(bl, r_len) as row:
             b_row = bl.gep(b, [bl.mul(row.index, b_r)])
@@ -67,19 +64,8 @@ def slide_tile(
                     for j in range(nv):
                         total = acc[place - t][j]
                         bl.store(v.multiply_add(x[j], w[t][j], bl.load(total)), total)
-        with bl.if_then(has(BIAS)):
-            b_j = vectors(bias)
-            for i in range(pixels):
-                for j in range(nv):
-                    bl.store(bl.fadd(bl.load(acc[i][j]), b_j[j]), acc[i][j])
-        with bl.if_then(has(RELU)):
-            for i in range(pixels):
-                for j in range(nv):
-                    bl.store(v.relu(bl.load(acc[i][j])), acc[i][j])
-        for i in range(pixels):
-            for j in range(nv):
-                v.store(bl.load(acc[i][j]), bl.gep(c, [INT(j * lanes)]), masks[j])
-            c = bl.gep(c, [c_pixel])
+        c_rows = [bl.gep(c, [bl.mul(c_pixel, INT(i))]) for i in range(pixels)]
+        write(v, acc, c_rows, [], bias, flags, masks)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -121,25 +107,11 @@ def slide_sweep(at_once, taps, nv, lanes, item, tail):
     return body
 
 
-class Lines(NamedTuple):
-    """`lines` lines of `pixels` pixels, and the steps from one to the next in A and C."""
-
-    pixels: int
-    a_pixel: int
-    c_pixel: int
-    lines: int
-    a_line: int
-    c_line: int
-
-
 def add_lines(
     plan: Plan, a: Pointer, b: Pointer, c: Pointer, lines: Lines, columns: int, along: tuple[int, int, int],
-    across: tuple[int, int, int], *, images: tuple[int, int, int] = (1, 0, 0), bias: Pointer = NOWHERE, flags: int = 0,
+    across: tuple[int, int, int], *, bias: Pointer = NOWHERE, flags: int = 0,
 ) -> None:  # fmt: skip
-    """Emits C = sum of A * B over the taps along the lines and across them: (count, step in A, step in B) of each.
-
-    images: how many, and the steps from one to the next in A and C.
-    """
+    """Emits C = sum of A * B over the taps along the lines and across them: (count, step in A, step in B) of each."""
     item, lanes = plan.item, host().lanes(plan.item)
     taps, a_tap, b_tap = along
     blocks = list(_blocks(lines.pixels, taps, columns, lanes))
@@ -149,7 +121,7 @@ def add_lines(
         rows = Rows(each * lines.a_pixel, each * lines.c_pixel, lines.lines, lines.a_line, lines.c_line)
         add_lane_product(
             plan, a, b, c, rows, columns, Sum(across, along),
-            images=(images[0], images[1], 0, images[2]), bias=bias, flags=flags,
+            images=(lines.images, lines.a_image, 0, lines.c_image), bias=bias, flags=flags,
         )  # fmt: skip
         return
     if a_tap < 0:  # from the last tap to the first
@@ -158,7 +130,7 @@ def add_lines(
         plan.add(
             slide_sweep, at_once, taps, nv, lanes, item, int(tail > 0),
             a=a + start * item, b=b + start * item, c=c + start * item, bias=bias + start * item,
-            images=images[0], a_image=images[1], c_image=images[2], blocks=count,
+            images=lines.images, a_image=lines.a_image, c_image=lines.c_image, blocks=count,
             lines=lines.lines, a_line=lines.a_line, c_line=lines.c_line,
             pixels=lines.pixels, a_step=lines.a_pixel, c_pixel=lines.c_pixel,
             r_len=across[0], a_r=across[1], b_r=across[2], b_t=b_tap, tail_lanes=tail, flags=flags,
