@@ -6,7 +6,7 @@ from typing import Any
 
 from numba import cuda, uint32, uint64
 
-from cnnlite_kernels.cuda.grid import THREADS, divider, images_at_once, inlined, over, pixel_blocks
+from cnnlite_kernels.cuda.grid import THREADS, divider, image_launches, inlined, over
 from cnnlite_kernels.cuda.kernel import U32, U64, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 from cnnlite_kernels.window import Window2D
@@ -100,13 +100,10 @@ def add_forward(plan: Plan, window: Window2D, n: int, h: int, w: int, c: int, x:
     """
     oh, ow = window.output_size(h, w, op="average_pool2d")
     (top, _), (left, _) = window.pads(h, w)
-    for first, stop in images_at_once("average_pool2d", n if c else 0, h, w, oh, ow):
-        pixels = (stop - first) * oh * ow
-        blocks, block_pixels = pixel_blocks(plan, pixels, c)
-        x_range, y_range = (slice(first * size * c, stop * size * c) for size in (h * w, oh * ow))
+    for launch in image_launches("average_pool2d", plan, n, c, (h, w), (oh, ow)):
         plan.add(
-            average_pool2d, blocks, x[x_range], y[y_range], pixels, block_pixels, h, w, c, oh, ow, divider(c), divider(oh),
-            divider(ow), *window.kernel, *window.strides, top, left,
+            average_pool2d, launch.blocks, x[launch.x], y[launch.y], launch.pixels, launch.block_pixels,
+            h, w, c, oh, ow, divider(c), divider(oh), divider(ow), *window.kernel, *window.strides, top, left,
         )  # fmt: skip
 
 
@@ -118,11 +115,9 @@ def add_grad(plan: Plan, window: Window2D, n: int, h: int, w: int, c: int, grad_
     """
     oh, ow = window.output_size(h, w, op="average_pool2d")
     (top, _), (left, _) = window.pads(h, w)
-    for first, stop in images_at_once("average_pool2d", n if c else 0, h, w, oh, ow):
-        pixels = (stop - first) * h * w
-        blocks, block_pixels = pixel_blocks(plan, pixels, c)
-        x_range, y_range = (slice(first * size * c, stop * size * c) for size in (h * w, oh * ow))
+    for launch in image_launches("average_pool2d", plan, n, c, (h, w), (oh, ow), over_x=True):
         plan.add(
-            average_pool2d_grad, blocks, grad_y[y_range], grad_x[x_range], pixels, block_pixels, h, w, c, oh, ow, divider(c),
-            divider(h), divider(w), *window.kernel, *window.strides, *map(divider, window.strides), top, left,
+            average_pool2d_grad, launch.blocks, grad_y[launch.y], grad_x[launch.x], launch.pixels, launch.block_pixels,
+            h, w, c, oh, ow, divider(c), divider(h), divider(w), *window.kernel, *window.strides, *map(divider, window.strides),
+            top, left,
         )  # fmt: skip

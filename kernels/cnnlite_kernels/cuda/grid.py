@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda, int32, uint32, uint64
 
 from cnnlite_kernels.cuda.plan import Plan
+
+Pair = tuple[int, int]
 
 THREADS = 256  # of a block
 WARP = 32
@@ -139,20 +141,39 @@ def pixel_blocks(plan: Plan, pixels: int, channels: int) -> tuple[int, int]:
     return -(-pixels // block), block
 
 
-def images_at_once(op: str, n: int, h: int, w: int, oh: int, ow: int) -> Iterator[tuple[int, int]]:
-    """(first, stop) of as many of n images as one launch can count the pixels of, of h x w pixels each and of oh x ow made of them.
+class ImageLaunch(NamedTuple):
+    """One launch over some images: its blocks, the pixels that its threads take, those of a block, and where x and y have them."""
+
+    blocks: int
+    pixels: int
+    block_pixels: int
+    x: slice
+    y: slice
+
+
+def image_launches(
+    op: str, plan: Plan, n: int, c: int, x_size: Pair, y_size: Pair, *, over_x: bool = False
+) -> Iterator[ImageLaunch]:
+    """As many of n images at once as one launch can count the pixels of: x (n, *x_size, c) and y (n, *y_size, c), flat.
+
+    over_x: threads take the pixels of x, not those of y.
 
     Raises:
         ValueError: an image of more than 2^31 - 1 pixels. Names `op`.
     """
+    (h, w), (oh, ow) = x_size, y_size
     most = max(h * w, oh * ow)
     if most > MOST_PIXELS:
         raise ValueError(
             f"{op}: expected images of at most {MOST_PIXELS} pixels on a GPU, got {h} x {w} and {oh} x {ow}; "
             "work on them piece by piece."
         )
-    for first in range(0, n, MOST_PIXELS // most):
-        yield first, min(n, first + MOST_PIXELS // most)
+    for first in range(0, n if c else 0, MOST_PIXELS // most):
+        stop = min(n, first + MOST_PIXELS // most)
+        pixels = (stop - first) * (h * w if over_x else oh * ow)
+        blocks, block_pixels = pixel_blocks(plan, pixels, c)
+        x, y = (slice(first * size * c, stop * size * c) for size in (h * w, oh * ow))
+        yield ImageLaunch(blocks, pixels, block_pixels, x, y)
 
 
 def divider(by: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, uint32, uint64
 
-from cnnlite_kernels.cuda.grid import NOWHERE, THREADS, divider, images_at_once, over, pixel_blocks
+from cnnlite_kernels.cuda.grid import NOWHERE, THREADS, divider, image_launches, over
 from cnnlite_kernels.cuda.kernel import U32, U64, Ints, Kernel, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 from cnnlite_kernels.window import Window2D
@@ -135,13 +135,10 @@ def add_forward(
     (top, _), (left, _) = window.pads(h, w)
     size = window.kernel if window.kernel in UNROLLED else (0, 0)
     places = plan.transient(1, np.int32) if index is None else index
-    for first, stop in images_at_once("max_pool2d", n if c else 0, h, w, oh, ow):
-        pixels = (stop - first) * oh * ow
-        blocks, block_pixels = pixel_blocks(plan, pixels, c)
-        x_range, y_range = (slice(first * size * c, stop * size * c) for size in (h * w, oh * ow))
+    for launch in image_launches("max_pool2d", plan, n, c, (h, w), (oh, ow)):
         plan.add(
-            forward(*size, int(index is not None)), blocks,
-            x[x_range], y[y_range], places if index is None else index[y_range], pixels, block_pixels,
+            forward(*size, int(index is not None)), launch.blocks,
+            x[launch.x], y[launch.y], places if index is None else index[launch.y], launch.pixels, launch.block_pixels,
             h, w, c, oh, ow, divider(c), divider(oh), divider(ow),
             *window.kernel, *window.strides, *window.dilation, top, left,
         )  # fmt: skip
@@ -161,14 +158,11 @@ def add_grad(
     """
     oh, ow = window.output_size(h, w, op="max_pool2d")
     (top, _), (left, _) = window.pads(h, w)
-    for first, stop in images_at_once("max_pool2d", n if c else 0, h, w, oh, ow):
-        pixels = (stop - first) * h * w
-        blocks, block_pixels = pixel_blocks(plan, pixels, c)
-        x_range, y_range = (slice(first * size * c, stop * size * c) for size in (h * w, oh * ow))
+    for launch in image_launches("max_pool2d", plan, n, c, (h, w), (oh, ow), over_x=True):
         of_relu = grad_y if pooled is None else pooled
         plan.add(
-            backward(int(pooled is not None)), blocks,
-            grad_y[y_range], index[y_range], of_relu[y_range], grad_x[x_range], pixels, block_pixels,
+            backward(int(pooled is not None)), launch.blocks,
+            grad_y[launch.y], index[launch.y], of_relu[launch.y], grad_x[launch.x], launch.pixels, launch.block_pixels,
             h, w, c, oh, ow, divider(c), divider(h), divider(w),
             *window.kernel, *window.strides, *window.dilation, *map(divider, window.strides), *map(divider, window.dilation),
             top, left,

@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import cuda, uint32, uint64
 
-from cnnlite_kernels.cuda.grid import THREADS, divider, images_at_once, inlined, over, pixel_blocks
+from cnnlite_kernels.cuda.grid import THREADS, divider, image_launches, inlined, over
 from cnnlite_kernels.cuda.kernel import U32, U64, Kernel, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 
@@ -155,13 +155,10 @@ def add_forward(
     """
     bilinear = int(interpolation == "bilinear")
     (sh, sw), oh, ow = size, h * size[0], w * size[1]
-    for first, stop in images_at_once("up_sampling2d", n if c else 0, h, w, oh, ow):
-        pixels = (stop - first) * oh * ow
-        blocks, block_pixels = pixel_blocks(plan, pixels, c)
-        x_range, y_range = (slice(first * area * c, stop * area * c) for area in (h * w, oh * ow))
+    for launch in image_launches("up_sampling2d", plan, n, c, (h, w), (oh, ow)):
         plan.add(
-            forward(bilinear), blocks, x[x_range], y[y_range], pixels, block_pixels, h, w, c, oh, ow, divider(c), divider(oh),
-            divider(ow), sh, sw, divider(sh), divider(sw),
+            forward(bilinear), launch.blocks, x[launch.x], y[launch.y], launch.pixels, launch.block_pixels,
+            h, w, c, oh, ow, divider(c), divider(oh), divider(ow), sh, sw, divider(sh), divider(sw),
         )  # fmt: skip
 
 
@@ -175,11 +172,8 @@ def add_grad(
     """
     bilinear = int(interpolation == "bilinear")
     (sh, sw), oh, ow = size, h * size[0], w * size[1]
-    for first, stop in images_at_once("up_sampling2d", n if c else 0, h, w, oh, ow):
-        pixels = (stop - first) * h * w
-        blocks, block_pixels = pixel_blocks(plan, pixels, c)
-        x_range, y_range = (slice(first * area * c, stop * area * c) for area in (h * w, oh * ow))
+    for launch in image_launches("up_sampling2d", plan, n, c, (h, w), (oh, ow), over_x=True):
         plan.add(
-            backward(bilinear), blocks, grad_y[y_range], grad_x[x_range], pixels, block_pixels, h, w, c, oh, ow, divider(c),
-            divider(h), divider(w), sh, sw,
+            backward(bilinear), launch.blocks, grad_y[launch.y], grad_x[launch.x], launch.pixels, launch.block_pixels,
+            h, w, c, oh, ow, divider(c), divider(h), divider(w), sh, sw,
         )  # fmt: skip
