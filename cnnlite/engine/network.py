@@ -60,13 +60,12 @@ class Network:
         )  # batch, variant and programs of the last `predict`
 
     def stages(self, keep: Collection[str] = (), training: bool = False) -> list[Stage]:
-        """The fused stages. Dropout is left out unless in training."""
-        wanted = (tuple(sorted(keep)), training)
+        """The fused stages. Dropout is left out unless in training; normalization that is frozen is not trained."""
+        frozen = tuple(layer.name for layer in self._layers if training and not layer.trainable)
+        wanted = (tuple(sorted(keep)), training, frozen)
         with self.exclusive:
             if wanted not in self._lowered:
-                self._lowered[wanted] = lower(
-                    self._layers, keep, self._engine.poolable, with_dropout=training
-                )
+                self._lowered[wanted] = lower(self._layers, keep, self._engine.poolable, training)
             return self._lowered[wanted]
 
     def _program(self, kind: str, key: tuple, make: Callable[[], Any]) -> Any:

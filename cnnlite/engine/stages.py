@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 SMALLEST_PROBABILITY = 1e-7  # of a prediction, in a loss: Keras's fuzz
+INPUT = "input"  # the network's input, as a source
 
 
 def image_shape(shape: Sequence[int]) -> Shape:
@@ -32,11 +33,21 @@ def image_shape(shape: Sequence[int]) -> Shape:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a network. `names`: the layers whose output is this stage's output."""
+    """One step of a network.
+
+    names: the layers whose output is this stage's output; sources: names of layers before, or of the input, whose outputs it reads
+    besides that of the stage before it.
+    """
 
     in_shape: Shape
     out_shape: Shape
     names: tuple[str, ...] = field(default=(), kw_only=True)
+    sources: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All that it reads, trained or not."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -48,21 +59,103 @@ class ConvStage(Stage):
     kernel: Parameter
     bias: Parameter | None
     activation: str | None = None
+    slope: float = 0.0  # of leaky_relu
     pool: tuple[int, int] | None = None
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        return (self.kernel,) if self.bias is None else (self.kernel, self.bias)
+        return _given(self.kernel, self.bias)
+
+
+@dataclass(frozen=True)
+class TransposedConvStage(Stage):
+    """conv2d_transpose. window: of the convolution on the output that makes the input's size; kernel (kh, kw, cout, cin)."""
+
+    window: Window2D
+    kernel: Parameter
+    bias: Parameter | None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return _given(self.kernel, self.bias)
+
+
+@dataclass(frozen=True)
+class NormalizationStage(Stage):
+    """Batch normalization of each channel.
+
+    gamma, beta: None for 1 and 0; mean, variance: the moving ones; batch: whether it takes those of the batch instead, and
+    moves the moving ones towards them.
+    """
+
+    gamma: Parameter | None
+    beta: Parameter | None
+    mean: Parameter
+    variance: Parameter
+    epsilon: float
+    momentum: float
+    batch: bool = False
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return _given(self.gamma, self.beta, self.mean, self.variance)
 
 
 @dataclass(frozen=True)
 class PoolStage(Stage):
+    """The largest number of each window, or the smallest."""
+
     window: Window2D
+    minimum: bool = False
+
+
+@dataclass(frozen=True)
+class AverageStage(Stage):
+    """The mean of each window's pixels that are not padding."""
+
+    window: Window2D
+
+
+@dataclass(frozen=True)
+class UpSamplingStage(Stage):
+    """size: rows and columns for each; interpolation: "nearest" or "bilinear"."""
+
+    size: tuple[int, int]
+    interpolation: str
+
+
+@dataclass(frozen=True)
+class FrameStage(Stage):
+    """Rows and columns of zeros around each image; negative: that are cut off. margins: ((top, bottom), (left, right))."""
+
+    margins: tuple[tuple[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class AddStage(Stage):
+    """The sum of the output before and those of `sources`."""
+
+
+@dataclass(frozen=True)
+class ConcatenateStage(Stage):
+    """The channels of the output before and then those of `sources`, in their order."""
 
 
 @dataclass(frozen=True)
 class ActivationStage(Stage):
     activation: str
+    slope: float = 0.0  # of leaky_relu
+
+
+@dataclass(frozen=True)
+class PReLUStage(Stage):
+    """x where it is positive, alpha * x elsewhere. alpha: (h, w, c), each of them 1 where it is shared."""
+
+    alpha: Parameter
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (self.alpha,)
 
 
 @dataclass(frozen=True)
@@ -71,25 +164,33 @@ class DropoutStage(Stage):
     stream: int
 
 
+def _given(*parameters: Parameter | None) -> tuple[Parameter, ...]:
+    return tuple(parameter for parameter in parameters if parameter is not None)
+
+
 def lower(
-    layers: Sequence[Layer], keep: Collection[str] = (), poolable: int = 1, with_dropout: bool = True
+    layers: Sequence[Layer], keep: Collection[str] = (), poolable: int = 1, training: bool = True
 ) -> list[Stage]:
     """The stages of a network.
 
     Args:
         layers: built layers in order.
-        keep: names of layers whose output somebody wants: they are not fused away.
+        keep: names of layers whose output somebody wants: they are not fused away, nor are those that other stages read.
         poolable: the most outputs in a pooling window that the device can pool in a convolution's own loop.
-        with_dropout: whether dropout is a stage; outside training it does nothing.
+        training: whether dropout is a stage, and whether normalization that is not frozen takes the batch's mean and variance.
     """
     stages: list[Stage] = []
+    made = [layer.stages() for layer in layers]
+    keep = {*keep, *(source for of_layer in made for stage in of_layer for source in stage.sources)}
     for number, layer in enumerate(layers):
-        for stage in layer.stages():
+        for stage in made[number]:
             if isinstance(stage, DropoutStage):
-                if not with_dropout:
+                if not training:
                     continue
                 # Layers draw different masks, and the same ones whatever is fused.
                 stage = replace(stage, stream=(stage.stream << 16) + number)
+            if isinstance(stage, NormalizationStage):
+                stage = replace(stage, batch=training and layer.trainable)
             fused = _fuse(stages[-1], stage, keep, poolable) if stages else None
             if fused is None:
                 stages.append(stage)
@@ -121,8 +222,8 @@ def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> 
     if isinstance(second, ActivationStage) and first.activation is None:
         if second.activation == "softmax" and not same_image:
             return None  # softmax is over the last axis, which is another one now
-        return replace(first, activation=second.activation, names=())
-    if isinstance(second, PoolStage) and first.activation in (None, "relu"):
+        return replace(first, activation=second.activation, slope=second.slope, names=())
+    if isinstance(second, PoolStage) and not second.minimum and first.activation in (None, "relu"):
         window = second.window
         side_by_side = window.strides == window.kernel and window.dilation == (1, 1)
         unpadded = window.pads(*second.in_shape[:2]) == ((0, 0), (0, 0))
@@ -151,11 +252,22 @@ def last_activation(stages: Sequence[Stage]) -> str | None:
     return None
 
 
+def numbers_of(stages: Sequence[Stage], stage: Stage) -> list[int]:
+    """The numbers of the stages whose outputs are a stage's `sources`, -1 for the network's input."""
+    by_name = {name: number for number, other in enumerate(stages) for name in other.names}
+    return [by_name.get(source, -1) for source in stage.sources]
+
+
 def needs_grad_input(stages: Sequence[Stage], layout: Layout, with_input: bool) -> list[bool]:
-    """For each stage, whether anybody needs the gradient with respect to its input."""
-    needed, wanted = [], with_input
+    """For each stage, whether anybody needs the gradient with respect to what the stage before it puts out."""
+    return [with_input, *needs_grad_output(stages, layout, with_input)[:-1]]
+
+
+def needs_grad_output(stages: Sequence[Stage], layout: Layout, with_input: bool) -> list[bool]:
+    """For each stage, whether anybody needs the gradient with respect to its output: parameters that are trained, or the input."""
+    needed: list[bool] = []
     for stage in stages:
-        needed.append(wanted)
-        if isinstance(stage, ConvStage):
-            wanted = wanted or any(parameter in layout for parameter in stage.parameters)
+        before = needed[-1] if needed else with_input
+        sources = [with_input if number < 0 else needed[number] for number in numbers_of(stages, stage)]
+        needed.append(before or any(sources) or any(parameter in layout for parameter in stage.parameters))
     return needed

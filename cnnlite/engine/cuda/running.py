@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cnnlite.engine.stages import ConvStage, Stage
+from cnnlite.engine.stages import Stage
 from cnnlite.mirrored import Mirrored
 
 
 def weights_of(stages: Sequence[Stage]) -> list[Mirrored]:
     """The buffers that the stages' weights lie in."""
-    stores = [
-        parameter.store for stage in stages if isinstance(stage, ConvStage) for parameter in stage.parameters
-    ]
+    stores = [parameter.store for stage in stages for parameter in stage.parameters]
     return list({id(store): store.values for store in stores if store is not None}.values())
 
 
