@@ -10,11 +10,11 @@ _used: Counter[str] = Counter()
 
 def snake_case(name: str) -> str:
     """
-    >>> snake_case("MaxPooling2D"), snake_case("Conv2D")
-    ('max_pooling2d', 'conv2d')
+    >>> snake_case("MaxPooling2D"), snake_case("Conv2DTranspose"), snake_case("LeakyReLU")
+    ('max_pooling2d', 'conv2d_transpose', 'leaky_re_lu')
     """
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name)
-    return name.lower()
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def default_name(cls: type) -> str:

@@ -25,6 +25,9 @@ def _padded(count: int) -> int:
 class Parameter:
     """One array of weights of a layer: what it is before it has a place, and its place (`store`, `offset`) after.
 
+    Args:
+        trains: whether training moves it at all; what the network itself measures, as moving averages, it does not.
+
     Attributes:
         name: "kernel", "bias"; path: "layer/kernel"; shape; size.
     """
@@ -36,9 +39,11 @@ class Parameter:
         shape: Sequence[int],
         initializer: Initializer,
         regularizer: Regularizer | None = None,
+        trains: bool = True,
     ) -> None:
         self.layer, self.name, self.shape = layer, name, tuple(shape)
         self.initializer, self.regularizer = initializer, regularizer
+        self._trains = trains
         self.size = int(np.prod(self.shape))
         self.store: Store | None = None
         self.offset = 0
@@ -49,7 +54,8 @@ class Parameter:
 
     @property
     def trainable(self) -> bool:
-        return self.layer.trainable
+        """Whether training moves it now: it may, and its layer is not frozen."""
+        return self._trains and self.layer.trainable
 
     def _slice(self, buffer: np.ndarray) -> np.ndarray:
         return buffer[self.offset : self.offset + self.size].reshape(self.shape)

@@ -25,7 +25,10 @@ class Layer:
 
     Attributes:
         built: whether the shapes are known; input_shape, output_shape: of one sample, without the batch.
+        sources: names of the layers before it, or "input", whose outputs it reads besides that of the layer right before it.
     """
+
+    sources: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Layer:
         self.given_input_shape = None if input_shape is None else as_shape(input_shape, self.name)
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
+        self.source_shapes: tuple[Shape, ...] = ()
         self.parameters: list[Parameter] = []
 
     # what a subclass defines
@@ -73,25 +77,41 @@ class Layer:
     # shapes and parameters
 
     def add_parameter(
-        self, name: str, shape: Sequence[int], initializer: Any, regularizer: Any = None
+        self,
+        name: str,
+        shape: Sequence[int],
+        initializer: Any,
+        regularizer: Any = None,
+        trains: bool = True,
     ) -> Parameter:
-        parameter = Parameter(self, name, shape, initializers.get(initializer), regularizers.get(regularizer))
+        """Declares a parameter; `trains`: whether training moves it while the layer is not frozen."""
+        parameter = Parameter(
+            self, name, shape, initializers.get(initializer), regularizers.get(regularizer), trains
+        )
         self.parameters.append(parameter)
         return parameter
 
-    def prepare(self, input_shape: Shape) -> None:
-        """Fixes the shapes and declares the parameters, which have no place yet."""
+    def prepare(self, input_shape: Shape, source_shapes: Sequence[Shape] = ()) -> None:
+        """Fixes the shapes and declares the parameters, which have no place yet.
+
+        Args:
+            input_shape: of the output of the layer before; source_shapes: of those of its `sources`.
+        """
+        source_shapes = tuple(source_shapes)
         if self.input_shape is not None:
-            if self.input_shape != input_shape:
+            known, got = (self.input_shape, *self.source_shapes), (input_shape, *source_shapes)
+            if known != got:
+                several = len(known) > 1
                 raise ValueError(
-                    f"{self.name}: was built for inputs of shape {self.input_shape}, got {input_shape}; "
-                    "a layer that is shared gets the same shape everywhere."
+                    f"{self.name}: was built for inputs of shape{'s' if several else ''} {known if several else known[0]}, "
+                    f"got {got if several else got[0]}; a layer that is shared gets the same shape everywhere."
                 )
             return
         if self.given_input_shape not in (None, input_shape):
             raise ValueError(
                 f"{self.name}: was given input_shape {self.given_input_shape}, but its input has shape {input_shape}."
             )
+        self.source_shapes = source_shapes
         self.output_shape = self.compute_output_shape(input_shape)
         self.input_shape = input_shape
         self.declare(input_shape)
@@ -99,6 +119,7 @@ class Layer:
     def forget(self) -> None:
         """Takes `prepare` back."""
         self.input_shape = self.output_shape = None
+        self.source_shapes = ()
         self.parameters = []
 
     def build(self, input_shape: Sequence[int]) -> None:
@@ -121,11 +142,11 @@ class Layer:
 
     @property
     def trainable_weights(self) -> list[Parameter]:
-        return self.weights if self.trainable else []
+        return [parameter for parameter in self.parameters if parameter.trainable]
 
     @property
     def non_trainable_weights(self) -> list[Parameter]:
-        return [] if self.trainable else self.weights
+        return [parameter for parameter in self.parameters if not parameter.trainable]
 
     def count_params(self) -> int:
         """The number of weights."""
@@ -187,6 +208,12 @@ def check_rank(shape: Shape, rank: int, who: str, meaning: str) -> None:
             f"{who}: expected samples of {rank} axes {meaning}, got shape {shape}"
             + ("; add the channel axis: x[..., None]." if rank == 3 and len(shape) == 2 else ".")
         )
+
+
+def check_data_format(data_format: Any, who: str) -> None:
+    """ValueError unless the channels come last, as they do everywhere here."""
+    if data_format not in (None, "channels_last"):
+        raise ValueError(f'{who}: expected data_format "channels_last", got {data_format!r}.')
 
 
 def positive_int(value: Any, name: str, who: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnlite import naming, seeds
+from cnnlite.engine.stages import INPUT
 from cnnlite.layers import Input, Layer
 from cnnlite.layers.layer import as_shape, assign_all
 from cnnlite.models import mixed
@@ -152,6 +153,16 @@ class Stack:
             raise ValueError(
                 f"{self.name}: there is a layer named {layer.name!r} already; give this one another name."
             )
+        if layer.name == INPUT:
+            raise ValueError(
+                f"{self.name}: {INPUT!r} names what the network is given; give this layer another name."
+            )
+        known = [INPUT, *(other.name for other in self.layers)]
+        for source in layer.sources:
+            if source not in known:
+                raise ValueError(
+                    f"{self.name}: expected {layer.name} to join layers that are there before it, one of {known}, got {source!r}."
+                )
         if layer.dtype is not None and _dtype(layer.dtype, layer.name) != self.dtype:
             raise ValueError(
                 f"{self.name}: expected layers of dtype {self.dtype}, got {layer.name} of {layer.dtype}; give the model the dtype: "
@@ -160,9 +171,14 @@ class Stack:
         before = self.layers[-1].output_shape if self.layers else self.input_shape
         if not self.layers and before is None:
             before = layer.given_input_shape or layer.input_shape
-        if before is not None:
-            layer.prepare(before)
-            self.input_shape = self.input_shape or before
+        if before is not None and not self.layers:
+            layer.prepare(before, [before for _ in layer.sources])
+            self.input_shape = before
+        elif before is not None:
+            shapes = {INPUT: self.input_shape, **{other.name: other.output_shape for other in self.layers}}
+            sources = [shape for name in layer.sources if (shape := shapes[name]) is not None]
+            if len(sources) == len(layer.sources):
+                layer.prepare(before, sources)
         self.layers.append(layer)
         self._changed()
 
@@ -240,11 +256,12 @@ class Stack:
     def _prepare(self, shape: tuple[int, ...]) -> None:
         """Fixes the shapes of all layers, or of none: data that do not fit must not spoil the model for data that do."""
         fresh = [layer for layer in self.layers if layer.input_shape is None]
+        shapes = {INPUT: shape}
         try:
             for layer in self.layers:
-                layer.prepare(shape)
+                layer.prepare(shape, [shapes[name] for name in layer.sources])
                 assert layer.output_shape is not None
-                shape = layer.output_shape
+                shape = shapes[layer.name] = layer.output_shape
         except BaseException:
             for layer in fresh:
                 layer.forget()

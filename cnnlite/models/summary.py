@@ -5,28 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cnnlite.engine.stages import INPUT
+
 if TYPE_CHECKING:
     from cnnlite.models.stack import Stack
 
-HEADERS = ("Layer (type)", "Output Shape", "Param #")
+HEADERS = ("Layer (type)", "Output Shape", "Param #", "Connected to")
 
 
 def summary(model: Stack, write: Callable[[str], object] = print) -> None:
-    """Writes the layers with output shapes and numbers of weights, line by line."""
+    """Writes the layers with output shapes and numbers of weights, line by line, and what each reads if some join others."""
     model.build()
+    before = [INPUT, *(layer.name for layer in model.layers)]
     rows = [
         (
             f"{layer.name} ({type(layer).__name__})"
             + ("" if layer.trainable or not layer.parameters else ", frozen"),
             str((None, *layer.output_shape)),  # type: ignore[misc]
             f"{layer.count_params():,}",
+            ", ".join([before[number], *layer.sources]),
         )
-        for layer in model.layers
+        for number, layer in enumerate(model.layers)
     ]
-    widths = [max(len(row[i]) for row in [HEADERS, *rows]) for i in range(3)]
+    columns = 4 if any(layer.sources for layer in model.layers) else 3
+    widths = [max(len(row[i]) for row in [HEADERS, *rows]) for i in range(columns)]
     lines = ["┌" + "┬".join("─" * (w + 2) for w in widths) + "┐"]
     for number, row in enumerate([HEADERS, *rows]):
-        cells = [f"{row[0]:<{widths[0]}}", f"{row[1]:<{widths[1]}}", f"{row[2]:>{widths[2]}}"]
+        cells = [
+            f"{cell:{'>' if i == 2 else '<'}{w}}"
+            for i, (cell, w) in enumerate(zip(row, widths, strict=False))
+        ]
         lines.append("│ " + " │ ".join(cells) + " │")
         if number == 0:
             lines.append("├" + "┼".join("─" * (w + 2) for w in widths) + "┤")
