@@ -7,7 +7,8 @@ from typing import Any
 from cnnlite.engine.stages import ActivationStage, Stage, image_shape
 from cnnlite.layers.layer import Layer, Shape
 
-ACTIVATIONS = ("relu", "sigmoid", "softmax", "tanh")
+ACTIVATIONS = ("leaky_relu", "relu", "sigmoid", "softmax", "tanh")
+NAMED_SLOPE = 0.2  # of "leaky_relu" as a name: Keras's function, whose layer has 0.3
 
 
 def get_activation(name: Any, who: str) -> str | None:
@@ -23,17 +24,26 @@ def get_activation(name: Any, who: str) -> str | None:
     return name
 
 
-def activation_stage(activation: str | None, shape: Shape) -> list[Stage]:
-    """The stage of an activation, none for None."""
+def check_slope(slope: Any, who: str) -> float:
+    """A checked slope of negative numbers."""
+    if isinstance(slope, bool) or not isinstance(slope, (int, float)) or not slope >= 0:
+        raise ValueError(f"{who}: expected negative_slope as a number of at least 0, got {slope!r}.")
+    return float(slope)
+
+
+def activation_stage(activation: str | None, shape: Shape, slope: float = NAMED_SLOPE) -> list[Stage]:
+    """The stage of an activation, none for None; slope: of "leaky_relu" where x is negative."""
     sample = image_shape(shape)
-    return [] if activation is None else [ActivationStage(sample, sample, activation)]
+    if activation is None:
+        return []
+    return [ActivationStage(sample, sample, activation, slope if activation == "leaky_relu" else 0.0)]
 
 
 class Activation(Layer):
     """Applies an activation to every number (softmax: over the last axis).
 
     Args:
-        activation: "relu", "sigmoid", "softmax", "tanh" or "linear".
+        activation: "relu", "leaky_relu" (slope 0.2; `LeakyReLU` takes others), "sigmoid", "softmax", "tanh" or "linear".
 
     Input shape: any. Output shape: the same.
 

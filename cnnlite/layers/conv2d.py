@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnlite.engine.stages import ConvStage, Stage
-from cnnlite.layers.layer import Shape, check_rank, positive_int
-from cnnlite.layers.weighted import Weighted
+from cnnlite.layers.layer import Shape, check_data_format, check_rank, positive_int
+from cnnlite.layers.weighted import Weighted, window_config
 from cnnlite_kernels.window import Window2D
 
 
@@ -23,7 +23,7 @@ class Conv2D(Weighted):
         kernel_size: an int or (kh, kw); strides, dilation_rate: likewise.
         padding: "valid", "same" (TensorFlow's) or ((top, bottom), (left, right)).
         groups: channels are cut into so many groups that do not see each other.
-        activation: None, "relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects, by keyword.
 
@@ -51,8 +51,7 @@ class Conv2D(Weighted):
         **kwargs: Any,
     ) -> None:
         super().__init__(activation, use_bias, **kwargs)
-        if data_format not in (None, "channels_last"):
-            raise ValueError(f'{self.name}: expected data_format "channels_last", got {data_format!r}.')
+        check_data_format(data_format, self.name)
         self.filters = positive_int(filters, "filters", self.name)
         self.groups = positive_int(groups, "groups", self.name)
         self.window = Window2D.of(kernel_size, strides, dilation_rate, padding, op=self.name)
@@ -72,7 +71,7 @@ class Conv2D(Weighted):
 
     def declare(self, input_shape: Shape) -> None:
         shape = (*self.window.kernel, input_shape[-1] // self.groups, self.filters)
-        self.declare_weights(shape)
+        self.declare_weights(shape, self.filters)
 
     def stages(self) -> list[Stage]:
         assert self.input_shape is not None and self.output_shape is not None
@@ -84,10 +83,7 @@ class Conv2D(Weighted):
     def get_config(self) -> dict[str, Any]:
         return {
             "filters": self.filters,
-            "kernel_size": list(self.window.kernel),
-            "strides": list(self.window.strides),
-            "padding": self.window.padding,
-            "dilation_rate": list(self.window.dilation),
+            **window_config(self.window),
             "groups": self.groups,
             **super().get_config(),
         }

@@ -15,7 +15,7 @@ class Dense(Weighted):
 
     Args:
         units: size of the output.
-        activation: None, "relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects, by keyword.
 
@@ -43,8 +43,7 @@ class Dense(Weighted):
         return (*input_shape[:-1], self.units)
 
     def declare(self, input_shape: Shape) -> None:
-        shape = (input_shape[-1], self.units)
-        self.declare_weights(shape)
+        self.declare_weights((input_shape[-1], self.units), self.units)
 
     def stages(self) -> list[Stage]:
         assert self.input_shape is not None and self.output_shape is not None

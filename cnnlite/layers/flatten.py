@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cnnlite.engine.stages import Stage
-from cnnlite.layers.layer import Layer, Shape
+from cnnlite.layers.layer import Layer, Shape, check_data_format
 
 
 class Flatten(Layer):
@@ -27,8 +27,7 @@ class Flatten(Layer):
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if data_format not in (None, "channels_last"):
-            raise ValueError(f'{self.name}: expected data_format "channels_last", got {data_format!r}.')
+        check_data_format(data_format, self.name)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from cnnlite.engine.stages import PoolStage, Stage
-from cnnlite.layers.layer import Layer, Shape, check_rank
-from cnnlite_kernels.checks import pooling
-from cnnlite_kernels.window import Window2D
+from cnnlite.engine.stages import PoolStage, Shape, Stage
+from cnnlite.layers.pooling2d import Pooling2D
 
 
-class MaxPooling2D(Layer):
+class MaxPooling2D(Pooling2D):
     """y[oh, ow, c] = max of x over the window at (oh * sh, ow * sw), channel by channel.
 
     Args:
@@ -29,39 +24,5 @@ class MaxPooling2D(Layer):
     (5, 5, 64)
     """
 
-    def __init__(
-        self,
-        pool_size: int | Sequence[int] = (2, 2),
-        strides: int | Sequence[int] | None = None,
-        padding: Any = "valid",
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if data_format not in (None, "channels_last"):
-            raise ValueError(f'{self.name}: expected data_format "channels_last", got {data_format!r}.')
-        self.window = Window2D.of(
-            pool_size, pool_size if strides is None else strides, 1, padding, op=self.name
-        )
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        check_rank(input_shape, 3, self.name, "(h, w, channels)")
-        window = self.window
-        _, (_, oh, ow, channels) = pooling(
-            self.name, (1, *input_shape), window.kernel, window.strides, window.padding
-        )
-        return oh, ow, channels
-
-    def stages(self) -> list[Stage]:
-        assert self.input_shape is not None and self.output_shape is not None
-        h, w, c = self.input_shape
-        oh, ow, _ = self.output_shape
-        return [PoolStage((h, w, c), (oh, ow, c), self.window)]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "pool_size": list(self.window.kernel),
-            "strides": list(self.window.strides),
-            "padding": self.window.padding,
-            **super().get_config(),
-        }
+    def stage(self, in_shape: Shape, out_shape: Shape) -> Stage:
+        return PoolStage(in_shape, out_shape, self.window)

@@ -1,4 +1,4 @@
-"""What layers with a kernel and a bias share: Conv2D, Dense."""
+"""What layers with a kernel and a bias share: Dense and the convolutions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from cnnlite.engine.stages import Stage
 from cnnlite.layers.activation import activation_stage, get_activation
 from cnnlite.layers.layer import Layer
 from cnnlite.parameters import Parameter
+from cnnlite_kernels.window import Window2D
 
 
 class Weighted(Layer):
     """A layer that sums inputs times a kernel, adds a bias and applies an activation.
 
     Args:
-        activation: None, "relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects.
         further arguments: see `Layer`.
@@ -43,16 +44,18 @@ class Weighted(Layer):
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
 
-    def declare_weights(self, kernel_shape: Sequence[int]) -> None:
-        """Declares the kernel, whose last axis is the outputs, and the bias."""
+    def declare_weights(self, kernel_shape: Sequence[int], outputs: int) -> None:
+        """Declares the kernel, and the bias of each output."""
         self.kernel = self.add_parameter(
             "kernel", kernel_shape, self.kernel_initializer, self.kernel_regularizer
         )
+        self.declare_bias(outputs)
+
+    def declare_bias(self, outputs: int) -> None:
+        """Declares the bias, if there is to be one."""
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_parameter(
-                "bias", kernel_shape[-1:], self.bias_initializer, self.bias_regularizer
-            )
+            self.bias = self.add_parameter("bias", (outputs,), self.bias_initializer, self.bias_regularizer)
 
     def activation_stages(self) -> list[Stage]:
         """The stage of the activation, none for None."""
@@ -69,3 +72,13 @@ class Weighted(Layer):
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
             **super().get_config(),
         }
+
+
+def window_config(window: Window2D) -> dict[str, Any]:
+    """A convolution's window as its layer's arguments, fit for JSON."""
+    return {
+        "kernel_size": list(window.kernel),
+        "strides": list(window.strides),
+        "padding": window.padding,
+        "dilation_rate": list(window.dilation),
+    }
