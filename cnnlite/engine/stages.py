@@ -138,7 +138,10 @@ class AddStage(Stage):
 
 @dataclass(frozen=True)
 class ConcatenateStage(Stage):
-    """The channels of the output before and then those of `sources`, in their order."""
+    """The channels of the output before and then those of `sources`, in their order.
+
+    A source that was given another shape since its stage made it counts as images of as many pixels as in_shape has.
+    """
 
 
 @dataclass(frozen=True)
@@ -149,9 +152,14 @@ class ActivationStage(Stage):
 
 @dataclass(frozen=True)
 class PReLUStage(Stage):
-    """x where it is positive, alpha * x elsewhere. alpha: (h, w, c), each of them 1 where it is shared."""
+    """x where it is positive, alpha * x elsewhere. alpha: of the sample's axes, each of them 1 where it is shared."""
 
     alpha: Parameter
+
+    @property
+    def alpha_shape(self) -> Shape:
+        """(h, w, c) of alpha."""
+        return image_shape(self.alpha.shape)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -212,13 +220,13 @@ def same(layer_shape: Sequence[int]) -> Stage:
 
 def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> Stage | None:
     """Both stages as one, or None."""
-    if (
-        not isinstance(first, ConvStage)
-        or first.pool is not None
-        or any(name in keep for name in first.names)
-    ):
+    if any(name in keep for name in first.names):
         return None
     same_image = first.out_shape == second.in_shape  # nothing reshaped in between
+    if isinstance(first, FrameStage) and isinstance(second, ConvStage) and same_image:
+        return _with_margins(second, first)
+    if not isinstance(first, ConvStage) or first.pool is not None:
+        return None
     if isinstance(second, ActivationStage) and first.activation is None:
         if second.activation == "softmax" and not same_image:
             return None  # softmax is over the last axis, which is another one now
@@ -230,6 +238,16 @@ def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> 
         if side_by_side and unpadded and same_image and 1 < window.kernel[0] * window.kernel[1] <= poolable:
             return replace(first, pool=window.kernel, out_shape=second.out_shape, names=())
     return None
+
+
+def _with_margins(conv: ConvStage, frame: FrameStage) -> Stage | None:
+    """The convolution of the image without its margins of zeros, which the convolution pads itself; None where some are cut off."""
+    if min(map(min, frame.margins)) < 0:
+        return None
+    (top, bottom), (left, right) = conv.window.pads(*conv.in_shape[:2])
+    (above, below), (before, after) = frame.margins
+    padding = (top + above, bottom + below), (left + before, right + after)
+    return replace(conv, in_shape=frame.in_shape, window=replace(conv.window, padding=padding), names=())
 
 
 def without_activation(stages: Sequence[Stage], activation: str | None) -> list[Stage]:
