@@ -145,14 +145,17 @@ class Inference(Stack):
             )
 
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
-        """The network's outputs for a batch; with training=True as during training (dropout drops)."""
+        """The network's outputs for a batch; with training=True as during training (see `forward`)."""
         return self.forward(x, training=training)
 
     def forward(self, x: Any, training: bool = False, outputs: Sequence[str] | None = None) -> Any:
         """The forward pass of one batch, remembered for `backward`.
 
         Args:
-            x: (n, *input_shape). training: whether dropout drops. outputs: names of layers whose outputs are wanted.
+            x: (n, *input_shape).
+            training: whether dropout drops, and batch normalization that is not frozen normalises with the batch's mean and variance
+                and moves its moving ones.
+            outputs: names of layers whose outputs are wanted.
 
         Returns:
             (n, *output_shape); with `outputs` a dict of arrays by name. Only these may be given a gradient in `backward`, and

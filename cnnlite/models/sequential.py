@@ -11,7 +11,7 @@ from cnnlite.models.training import Training
 
 
 class Sequential(Training):
-    """A network of layers one after the other, with Keras's methods.
+    """A network of layers one after the other, with Keras's methods; `Add` and `Concatenate` are its skip connections.
 
     Args:
         layers: a list of layers, with an `Input` first or an input_shape in the first layer; `add` puts more on top.

@@ -19,7 +19,7 @@ DTYPES = ("float32", "float64")
 
 
 class Stack:
-    """Layers one after the other.
+    """Layers one after the other, of which some (`Add`, `Concatenate`) read outputs of others further back.
 
     Args:
         layers: layers, with an `Input` first if no layer was given an input_shape; more can be added.
@@ -292,7 +292,7 @@ class Stack:
 
     @property
     def trainable_weights(self) -> list[Parameter]:
-        """The parameters of layers that are trainable."""
+        """The parameters that training moves: of layers that are not frozen, without moving means and variances."""
         return [parameter for parameter in self.weights if parameter.trainable]
 
     @property

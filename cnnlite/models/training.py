@@ -162,7 +162,7 @@ class Training(Learner):
         self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: int | str = "auto", sample_weight: Any = None,
         steps: int | None = None, callbacks: Any = None, return_dict: bool = False,
     ) -> Any:  # fmt: skip
-        """Loss and metrics, dropout off.
+        """Loss and metrics, dropout off, batch normalization by its moving mean and variance.
 
         Args:
             as `fit`. return_dict: a dict by name in place of a list.
