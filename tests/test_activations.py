@@ -1,4 +1,4 @@
-"""relu, sigmoid, tanh, softmax and their gradients against the reference."""
+"""relu, leaky_relu, sigmoid, tanh, softmax and their gradients against the reference."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from op_operands import DTYPES, draw_normals, nans, variants
+from op_operands import DTYPES, draw_integers, draw_normals, nans, variants
 
 import cnnlite_kernels as kernels
 from cnnlite_kernels import reference
 
-NAMES = ("relu", "sigmoid", "tanh", "softmax")
+NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
 SHAPES = ((1,), (7,), (3, 5), (2, 3, 4, 17), (70_001, 3), (5, 40_001))
 
 
@@ -44,7 +44,7 @@ def test_any_shape_is_close_to_reference(shape: list[int], name: str, seed: int)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
 def test_infinity_nan_and_huge_numbers(name: str, dtype: type) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0, -0.0], dtype)
     np.testing.assert_array_equal(getattr(kernels, name)(x), getattr(reference, name)(x).astype(dtype))
@@ -90,3 +90,33 @@ def test_any_layout_of_the_operands(name: str) -> None:
     for x2, y2, grad_y2 in zip(*map(variants, (x, y, grad_y)), strict=True):
         np.testing.assert_array_equal(getattr(kernels, name)(x2), y)
         np.testing.assert_array_equal(getattr(kernels, f"{name}_grad")(grad_y2, y2), grad_x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("slope", [0, 0.25, 1, 3.0])
+def test_slopes(slope: float, dtype: type) -> None:
+    """Of 0 it is relu, at -infinity too; above 1 the output still has the sign of x."""
+    rng = np.random.default_rng(5)
+    x, grad_y = draw_integers(rng, (3, 50), dtype), draw_integers(rng, (3, 50), dtype)
+    y = kernels.leaky_relu(x, slope, out=nans(x.shape, dtype))
+    np.testing.assert_array_equal(y, reference.leaky_relu(x, slope))
+    grad_x = kernels.leaky_relu_grad(grad_y, y, slope, out=nans(x.shape, dtype))
+    np.testing.assert_array_equal(grad_x, np.where(x > 0, grad_y, slope * grad_y))
+    ends = np.array([np.nan, np.inf, -np.inf], dtype)
+    np.testing.assert_array_equal(kernels.leaky_relu(ends, slope), [np.nan, np.inf, -np.inf if slope else 0])
+
+
+@pytest.mark.parametrize("op", ["leaky_relu", "leaky_relu_grad"])
+@pytest.mark.parametrize(
+    ("slope", "error", "message"),
+    [
+        (-0.1, ValueError, "expected negative_slope as a finite number of at least 0, got -0.1"),
+        (np.inf, ValueError, "expected negative_slope as a finite number of at least 0, got inf"),
+        (np.nan, ValueError, "expected negative_slope as a finite number of at least 0, got nan"),
+        ("steep", TypeError, "expected negative_slope as a number, got 'steep'; pass an int or a float"),
+    ],
+)
+def test_slopes_that_cannot_be(op: str, slope: object, error: type[Exception], message: str) -> None:
+    x = np.ones(3, np.float32)
+    with pytest.raises(error, match=f"^{op}: {message}"):
+        getattr(kernels, op)(*[x] * (1 + op.endswith("grad")), slope)

@@ -20,10 +20,15 @@ from cnnlite_kernels import reference
 from cnnlite_kernels.cuda import activations
 from cnnlite_kernels.cuda.plan import Plan
 
-NAMES = ("relu", "sigmoid", "tanh", "softmax")
+NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
 # one number; four and a rest; rows of a thread, of a warp, of a block; more than a turn of each thread
 SHAPES = ((1, 1), (1, 7), (70, 3), (70, 5), (3, 33), (2, 1025), (3, 40_001))
 DEVICE = Interpreted()
+
+
+def slope_of(name: str | None) -> dict[str, float]:
+    """The slope that the reference and the ops have, if they have one."""
+    return {"slope": 0.2} if name == "leaky_relu" else {}
 
 
 def run(add: Callable[..., None], *arguments: Any, **options: Any) -> None:
@@ -34,13 +39,14 @@ def run(add: Callable[..., None], *arguments: Any, **options: Any) -> None:
 
 def forward(name: str | None, x: np.ndarray, **options: Any) -> np.ndarray:
     y = DEVICE.empty(x.size, x.dtype)
-    run(activations.add_forward, name, x.reshape(-1), y, *x.shape, **options)
+    run(activations.add_forward, name, x.reshape(-1), y, *x.shape, **slope_of(name), **options)
     return y.reshape(x.shape)
 
 
 def gradient(name: str | None, grad_y: np.ndarray, y: np.ndarray, **options: Any) -> np.ndarray:
     grad_x = DEVICE.empty(y.size, y.dtype)
-    run(activations.add_grad, name, y.reshape(-1), grad_y.reshape(-1), grad_x, *y.shape, **options)
+    operands = (y.reshape(-1), grad_y.reshape(-1), grad_x)
+    run(activations.add_grad, name, *operands, *y.shape, **slope_of(name), **options)
     return grad_x.reshape(y.shape)
 
 
@@ -77,7 +83,7 @@ def test_any_shape_is_close_to_reference(rows: int, c: int, name: str, dtype: ty
     close(gradient(name, grad_y, y), getattr(reference, f"{name}_grad")(grad_y, y), c)
 
 
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
 def test_arrays_that_are_not_aligned(name: str) -> None:
     """With aligned=False no access is wider than a number, and the bits are the same."""
     rng = np.random.default_rng(1)
@@ -89,10 +95,16 @@ def test_arrays_that_are_not_aligned(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
 def test_infinity_nan_and_huge_numbers(name: str, dtype: type) -> None:
     x = np.array([[np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0, -0.0]], dtype)
     np.testing.assert_array_equal(forward(name, x), getattr(reference, name)(x).astype(dtype))
+
+
+def test_a_slope_of_0_is_relu() -> None:
+    x = np.array([[np.nan, -np.inf, -2, 3]], np.float32)
+    run(activations.add_forward, "leaky_relu", x.reshape(-1), x.reshape(-1), 1, 4, slope=0)
+    np.testing.assert_array_equal(x, [[np.nan, 0, 0, 3]])
 
 
 @pytest.mark.parametrize("c", [2, 7, 2000])
@@ -120,13 +132,14 @@ def test_in_place(name: str, c: int) -> None:
     rng = np.random.default_rng(3)
     x, grad_y = draw_normals(rng, (5, c), np.float32), draw_normals(rng, (5, c), np.float32)
     y = forward(name, x)
-    run(activations.add_forward, name, x.reshape(-1), x.reshape(-1), *x.shape)
+    run(activations.add_forward, name, x.reshape(-1), x.reshape(-1), *x.shape, **slope_of(name))
     np.testing.assert_array_equal(x, y)
     grad_x = gradient(name, grad_y, y)
     for over in (grad_y.copy(), y.copy()):
         grad, output = (over, y) if np.array_equal(over, grad_y) else (grad_y, over)
         flat = over.reshape(-1)
-        run(activations.add_grad, name, output.reshape(-1), grad.reshape(-1), flat, *y.shape)
+        operands = (output.reshape(-1), grad.reshape(-1), flat)
+        run(activations.add_grad, name, *operands, *y.shape, **slope_of(name))
         np.testing.assert_array_equal(over, grad_x)
 
 

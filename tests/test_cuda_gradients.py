@@ -98,19 +98,22 @@ def test_sums_read_each_number_once_and_without_bank_conflicts() -> None:
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1), (3001, 10), (300, 33)], ids=str)
-@pytest.mark.parametrize("kind", [None, "relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("kind", [None, "relu", "leaky_relu", "sigmoid", "tanh"])
 def test_activation_and_bias_in_one_pass(
     kind: str | None, shape: tuple[int, int], dtype: type, in_place: bool
 ) -> None:
     rng = np.random.default_rng(1)
     y = rng.integers(-1, 3, shape).astype(dtype)
     grad_y = draw_integers(rng, shape, dtype)
-    expected = reference.activate_grad(grad_y, y, kind).astype(dtype)
+    if kind == "leaky_relu":
+        expected, slope = reference.leaky_relu_grad(grad_y, y, 0.25).astype(dtype), {"slope": 0.25}
+    else:
+        expected, slope = reference.activate_grad(grad_y, y, kind).astype(dtype), {}
     grad_x, grad_b = DEVICE.empty(y.size, dtype), DEVICE.empty(shape[1], dtype)
     if in_place:
         grad_x = grad_y.reshape(-1)
     operands = (y.reshape(-1), grad_y.reshape(-1), grad_x, grad_b)
-    run(gradients.add_activation_and_bias_grad, kind, *operands, *shape)
+    run(gradients.add_activation_and_bias_grad, kind, *operands, *shape, **slope)
     np.testing.assert_array_equal(grad_b, expected.sum(axis=0))
     if kind or in_place:
         np.testing.assert_array_equal(grad_x.reshape(shape), expected)

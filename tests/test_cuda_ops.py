@@ -161,7 +161,7 @@ def test_max_pool2d(case: PoolCase, dtype: type) -> None:
 
 @on_both
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["relu", "sigmoid", "tanh", "softmax"])
+@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "sigmoid", "tanh", "softmax"])
 @pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 3, 7, 2)])
 def test_activations(kind: str, shape: tuple[int, ...], dtype: type) -> None:
     rng = np.random.default_rng(0)

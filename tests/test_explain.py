@@ -107,8 +107,8 @@ FLOPS = 2 * Y.size * 3 * 3 * 4
             {"pool_size": 2},
             Work(512, 128, 512),
         ),
-        ("relu", ("relu", X, X), (X,), {}, Work(4 * 512, 512, 512)),
-        ("tanh_grad", ("tanh", X, X, X), (X,), {}, Work(4 * 512, 1024, 512)),
+        ("relu", ("relu", X, X, 0.0), (X,), {}, Work(4 * 512, 512, 512)),
+        ("tanh_grad", ("tanh", X, X, X, 0.0), (X,), {}, Work(4 * 512, 1024, 512)),
         (
             "softmax_cross_entropy",
             (Shaped(7, 10), Shaped(7), Shaped(7), None),

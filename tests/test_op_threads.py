@@ -59,6 +59,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "matmul_row": lambda: kernels.matmul(A[:1], B),
     "matmul_column": lambda: kernels.matmul(A, B[:, :1]),
     "relu": lambda: kernels.relu(X),
+    "leaky_relu": lambda: kernels.leaky_relu(X),
     "softmax": lambda: kernels.softmax(A),
     "softmax_cross_entropy": lambda: kernels.softmax_cross_entropy(A, LABELS, return_grad=True)[1],
 }

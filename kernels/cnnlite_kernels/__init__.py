@@ -21,6 +21,8 @@ its inputs, unless it says that they may be the same.
 from cnnlite_kernels.cuda.array import DeviceArray
 from cnnlite_kernels.explain import Explanation, explain
 from cnnlite_kernels.ops.activations import (
+    leaky_relu,
+    leaky_relu_grad,
     relu,
     relu_grad,
     sigmoid,
@@ -79,6 +81,8 @@ __all__ = [
     "global_average_pool2d_grad",
     "global_max_pool2d",
     "global_max_pool2d_grad",
+    "leaky_relu",
+    "leaky_relu_grad",
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",

@@ -152,7 +152,7 @@ def work(op: str, args: tuple[Any, ...]) -> Work:
         sizes = [getattr(arg, "size", 0) for arg in args]
         written = sum(sizes[results])
         return elementwise(max(sizes), sum(sizes) - written, written, first.itemsize, operations)
-    _, *arrays = args  # an activation: its kind, the operands, the result
+    _, *arrays, _ = args  # an activation: its kind, the operands, the result, its slope
     return elementwise(
         arrays[-1].size, sum(array.size for array in arrays[:-1]), arrays[-1].size, arrays[0].itemsize
     )

@@ -14,8 +14,10 @@ from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at
 from cnnlite_kernels.cpu.plan import Plan
 
-NONE, RELU, SIGMOID, TANH, SOFTMAX = range(5)
-KINDS = {None: NONE, "linear": NONE, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "softmax": SOFTMAX}
+NONE, RELU, SIGMOID, TANH, SOFTMAX, LEAKY_RELU = range(6)
+KINDS = {
+    None: NONE, "linear": NONE, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "softmax": SOFTMAX, "leaky_relu": LEAKY_RELU
+}  # fmt: skip
 
 ROWS = np.dtype(
     [(name, POINTER) for name in ("x", "y", "grad_y", "grad_x", "grad_b")]
@@ -27,6 +29,7 @@ ROWS = np.dtype(
             "with_bias", "accumulate",  # whether grad_b is wanted, and whether it is added to what is there
         )
     ]
+    + [("slope", np.float64)]  # of leaky_relu
 )  # fmt: skip
 
 
@@ -34,7 +37,8 @@ ROWS = np.dtype(
 def forward(item, kind):
     """y = f(x) over images (n, h, w, c); x and y may be the same.
 
-    relu: max(x, 0), a NaN stays. sigmoid: 1 / (1 + e^-x). softmax: e^(x - max x) / sum over the channels of a pixel.
+    relu: max(x, 0), a NaN stays. leaky_relu: slope * x where x < 0, else x. sigmoid: 1 / (1 + e^-x).
+    softmax: e^(x - max x) / sum over the channels of a pixel.
     """
     lanes = host().lanes(item)
 
@@ -51,6 +55,10 @@ def forward(item, kind):
                     if kind == RELU:
                         for c in range(d.c):
                             y[c] = zero if x[c] < zero else x[c]
+                    elif kind == LEAKY_RELU:
+                        slope = x.dtype.type(d.slope)
+                        for c in range(d.c):
+                            y[c] = slope * x[c] if x[c] < zero else x[c]
                     elif kind == SIGMOID:
                         for c in range(d.c):
                             e = math.exp(-abs(x[c]))  # never overflows
@@ -75,7 +83,8 @@ def forward(item, kind):
 def backward(item, kind):
     """grad_x = grad_y * f'(x), from y = f(x); grad_b[c] = its sum over all pixels, if asked. grad_x may be grad_y.
 
-    relu: grad_y where y > 0. sigmoid: grad_y y (1 - y). tanh: grad_y (1 - y^2). softmax: y (grad_y - sum of grad_y y).
+    relu: grad_y where y > 0. leaky_relu: elsewhere slope * grad_y. sigmoid: grad_y y (1 - y). tanh: grad_y (1 - y^2).
+    softmax: y (grad_y - sum of grad_y y).
     """
 
     def body(bases, d):
@@ -99,6 +108,10 @@ def backward(item, kind):
                     if kind == RELU:
                         for c in range(d.c):
                             grad_x[c] = grad_y[c] if y[c] > zero else zero
+                    elif kind == LEAKY_RELU:
+                        slope = y.dtype.type(d.slope)
+                        for c in range(d.c):
+                            grad_x[c] = grad_y[c] if y[c] > zero else slope * grad_y[c]
                     elif kind == SIGMOID:
                         for c in range(d.c):
                             grad_x[c] = grad_y[c] * y[c] * (one - y[c])
@@ -202,12 +215,22 @@ def _images(**named: Images) -> dict[str, int]:
     }
 
 
-def add_forward(plan: Plan, activation: str | None, x: Images, y: Images) -> None:
-    """Emits y = activation(x)."""
+def kind_of(activation: str | None, slope: float) -> int:
+    """The literal of an activation. A slope of 0 is relu, of which -infinity is 0 and no NaN."""
+    return RELU if activation == "leaky_relu" and slope == 0 else KINDS[activation]
+
+
+def _rows(x: Images, each_pixel: bool) -> dict[str, int]:
+    """The loops over x: a row of an image is one long pixel where nothing is done for each of them."""
+    return {"n": x.n, "h": x.h, "w": x.w if each_pixel else 1, "c": x.c if each_pixel else x.w * x.c}
+
+
+def add_forward(plan: Plan, activation: str | None, x: Images, y: Images, slope: float = 0.0) -> None:
+    """Emits y = activation(x). slope: of leaky_relu, at least 0."""
+    kind = kind_of(activation, slope)
     plan.add(
-        forward, plan.item, KINDS[activation],
-        x=x.first(plan.item), y=y.first(plan.item),
-        n=x.n, h=x.h, w=x.w, c=x.c, **_images(x=x, y=y),
+        forward, plan.item, kind,
+        x=x.first(plan.item), y=y.first(plan.item), slope=slope, **_rows(x, kind == SOFTMAX), **_images(x=x, y=y),
     )  # fmt: skip
 
 
@@ -219,13 +242,15 @@ def add_grad(
     grad_x: Images,
     grad_b: Pointer = NOWHERE,
     accumulate: bool = False,
+    slope: float = 0.0,
 ) -> None:
-    """Emits grad_x = grad_y * activation', and the bias's gradient if a place for it is given."""
+    """Emits grad_x = grad_y * activation', and the bias's gradient if a place for it is given. slope: of leaky_relu, at least 0."""
+    kind, with_bias = kind_of(activation, slope), grad_b != NOWHERE
     plan.add(
-        backward, plan.item, KINDS[activation],
-        y=y.first(plan.item), grad_y=grad_y.first(plan.item),
-        grad_x=grad_x.first(plan.item), grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
-        n=y.n, h=y.h, w=y.w, c=y.c, **_images(y=y, grad_y=grad_y, grad_x=grad_x),
+        backward, plan.item, kind,
+        y=y.first(plan.item), grad_y=grad_y.first(plan.item), slope=slope,
+        grad_x=grad_x.first(plan.item), grad_b=grad_b, with_bias=int(with_bias), accumulate=int(accumulate),
+        **_rows(y, with_bias or kind == SOFTMAX), **_images(y=y, grad_y=grad_y, grad_x=grad_x),
     )  # fmt: skip
 
 

@@ -27,14 +27,30 @@ from cnnlite_kernels.cuda.intrinsics import load4, store4
 from cnnlite_kernels.cuda.kernel import U32, U64, Kernel, Real, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 
+LEAKY_RELU = 4  # beside those of epilogue.py, which have no slope
+KINDS = {**ACTIVATIONS, "leaky_relu": LEAKY_RELU}
+
 
 @inlined
-def activate_grad(kind, grad_y, y):
-    """grad_y * f'(x), from y = f(x). relu: grad_y where y > 0. sigmoid: grad_y y (1 - y). tanh: grad_y (1 - y^2)."""
+def activated(kind, x, slope):
+    """f(x), as `activate`, and leaky_relu: slope * x where x < 0, else x."""
+    if kind == LEAKY_RELU:
+        return slope * x if x < type(x)(0) else x
+    return activate(uint32(kind), x)
+
+
+@inlined
+def activate_grad(kind, grad_y, y, slope):
+    """grad_y * f'(x), from y = f(x).
+
+    relu: grad_y where y > 0. leaky_relu: elsewhere slope * grad_y. sigmoid: grad_y y (1 - y). tanh: grad_y (1 - y^2).
+    """
     one = type(y)(1)
     grad_x = grad_y
     if kind == RELU:
         grad_x = grad_y if y > type(y)(0) else type(y)(0)
+    elif kind == LEAKY_RELU:
+        grad_x = grad_y if y > type(y)(0) else slope * grad_y
     elif kind == SIGMOID:
         grad_x = grad_y * y * (one - y)
     elif kind == TANH:
@@ -44,23 +60,25 @@ def activate_grad(kind, grad_y, y):
 
 @functools.cache
 def forward(kind: int, wide: int) -> Kernel:
-    """y = f(x), of the activation `kind` (epilogue.py), `wide` numbers at a time."""
+    """y = f(x), of the activation `kind` (KINDS), `wide` numbers at a time."""
 
     @kernel(THREADS)
-    def activation(x: Reals, y: Reals, count: U64) -> None:
-        """y[i] = f(x[i]) for i < count; x and y (count,) may be the same array.
+    def activation(x: Reals, y: Reals, count: U64, slope: Real) -> None:
+        """y[i] = activated(kind, x[i], slope) for i < count; x and y (count,) may be the same array.
 
-        relu: max(x, 0), a NaN stays. sigmoid: 1 / (1 + e^-x). tanh.
+        relu: max(x, 0), a NaN stays. leaky_relu: slope * x where x < 0, else x. sigmoid: 1 / (1 + e^-x). tanh.
         """
-        code, i, step = uint32(kind), first_of(wide), step_of(wide)
+        i, step = first_of(wide), step_of(wide)
         if wide == 4:
             while i + uint64(4) <= count:
                 a, b, c, d = load4(x, i)
-                store4(y, i, (activate(code, a), activate(code, b), activate(code, c), activate(code, d)))
+                first, second = activated(kind, a, slope), activated(kind, b, slope)
+                third, fourth = activated(kind, c, slope), activated(kind, d, slope)
+                store4(y, i, (first, second, third, fourth))
                 i += step
             step = uint64(1)  # one thread is left with fewer than four
         while i < count:
-            y[i] = activate(code, x[i])
+            y[i] = activated(kind, x[i], slope)
             i += step
 
     return activation
@@ -71,19 +89,19 @@ def backward(kind: int, wide: int) -> Kernel:
     """grad_x = grad_y * f'(x), from y = f(x), `wide` numbers at a time."""
 
     @kernel(THREADS)
-    def activation_grad(y: Reals, grad_y: Reals, grad_x: Reals, count: U64) -> None:
-        """grad_x[i] = activate_grad(kind, grad_y[i], y[i]) for i < count; grad_x and grad_y (count,) may be the same array."""
+    def activation_grad(y: Reals, grad_y: Reals, grad_x: Reals, count: U64, slope: Real) -> None:
+        """grad_x[i] = activate_grad(kind, grad_y[i], y[i], slope) for i < count; grad_x and grad_y (count,) may be the same array."""
         i, step = first_of(wide), step_of(wide)
         if wide == 4:
             while i + uint64(4) <= count:
                 g, f = load4(grad_y, i), load4(y, i)
-                first, second = activate_grad(kind, g[0], f[0]), activate_grad(kind, g[1], f[1])
-                third, fourth = activate_grad(kind, g[2], f[2]), activate_grad(kind, g[3], f[3])
+                first, second = activate_grad(kind, g[0], f[0], slope), activate_grad(kind, g[1], f[1], slope)
+                third, fourth = activate_grad(kind, g[2], f[2], slope), activate_grad(kind, g[3], f[3], slope)
                 store4(grad_x, i, (first, second, third, fourth))
                 i += step
             step = uint64(1)
         while i < count:
-            grad_x[i] = activate_grad(kind, grad_y[i], y[i])
+            grad_x[i] = activate_grad(kind, grad_y[i], y[i], slope)
             i += step
 
     return activation_grad
@@ -174,14 +192,20 @@ def fill(array: Reals, count: U64, value: Real) -> None:
         i += step
 
 
+def kind_of(kind: str | None, slope: float) -> int:
+    """The code of an activation. A slope of 0 is relu, of which -infinity is 0 and no NaN."""
+    return RELU if kind == "leaky_relu" and slope == 0 else KINDS[kind]
+
+
 def add_forward(
-    plan: Plan, kind: str | None, x: Any, y: Any, rows: int, c: int, *, aligned: bool = True
-) -> None:
+    plan: Plan, kind: str | None, x: Any, y: Any, rows: int, c: int, *, aligned: bool = True, slope: float = 0.0
+) -> None:  # fmt: skip
     """Emits y = kind(x) over (rows, c), which only softmax looks at; x and y may be the same array.
 
     Args:
-        kind: "relu", "sigmoid", "tanh", "softmax", or None, which copies.
+        kind: "relu", "leaky_relu", "sigmoid", "tanh", "softmax", or None, which copies.
         aligned: x and y begin at multiples of 16 bytes.
+        slope: of leaky_relu, at least 0.
     """
     if not rows * c:
         return
@@ -190,12 +214,13 @@ def add_forward(
         plan.add(softmax_forward(lanes), row_blocks(rows, lanes), x, y, rows, c)
         return
     wide = wide_of(aligned, x, y)
-    plan.add(forward(ACTIVATIONS[kind], wide), blocks_of(plan, rows * c, wide), x, y, rows * c)
+    plan.add(forward(kind_of(kind, slope), wide), blocks_of(plan, rows * c, wide), x, y, rows * c, slope)
 
 
 def add_grad(
-    plan: Plan, kind: str | None, y: Any, grad_y: Any, grad_x: Any, rows: int, c: int, *, aligned: bool = True
-) -> None:
+    plan: Plan, kind: str | None, y: Any, grad_y: Any, grad_x: Any, rows: int, c: int, *, aligned: bool = True,
+    slope: float = 0.0,
+) -> None:  # fmt: skip
     """Emits grad_x = grad_y * kind'(x), from y = kind(x), over (rows, c); grad_x may be grad_y. Arguments as of add_forward."""
     if not rows * c:
         return
@@ -204,9 +229,9 @@ def add_grad(
         plan.add(softmax_backward(lanes), row_blocks(rows, lanes), y, grad_y, grad_x, rows, c)
         return
     wide = wide_of(aligned, y, grad_y, grad_x)
-    code = ACTIVATIONS[kind]
+    code = kind_of(kind, slope)
     if code != NONE or grad_x is not grad_y:
-        plan.add(backward(code, wide), blocks_of(plan, rows * c, wide), y, grad_y, grad_x, rows * c)
+        plan.add(backward(code, wide), blocks_of(plan, rows * c, wide), y, grad_y, grad_x, rows * c, slope)
 
 
 def add_sum(plan: Plan, source: Any, into: Any, count: int, *, aligned: bool = True) -> None:

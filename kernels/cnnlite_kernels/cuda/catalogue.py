@@ -36,6 +36,7 @@ from cnnlite_kernels.cuda import (
     tile,
     up_sampling2d,
 )
+from cnnlite_kernels.cuda.activations import LEAKY_RELU
 from cnnlite_kernels.cuda.epilogue import NONE, RELU, SIGMOID, TANH
 from cnnlite_kernels.cuda.kernel import Capability, Kernel
 from cnnlite_kernels.cuda.ops import contiguous
@@ -207,7 +208,7 @@ def _normalization() -> Iterator[Entry]:
 
 def _elementwise() -> Iterator[Entry]:
     family = "Activations, sums and dropout"
-    for kind, name in ((RELU, "relu"), (SIGMOID, "sigmoid"), (TANH, "tanh")):
+    for kind, name in ((RELU, "relu"), (LEAKY_RELU, "leaky relu"), (SIGMOID, "sigmoid"), (TANH, "tanh")):
         yield from _wide(name, family, partial(activations.forward, kind), 32)
         yield from _wide(f"{name} gradient", family, partial(activations.backward, kind), 32)
     for lanes, registers, registers64 in ((1, 56, 80), (32, 32, 40), (256, 32, 40)):
@@ -249,7 +250,9 @@ def _gradients() -> Iterator[Entry]:
     for name in ("sum_squares", "clip_norm"):
         yield from _both(name, family, _given(getattr(gradients, name)), 32, 32, doubles=True)
     yield Entry("penalty", family, _given(penalties.penalty), Budget(40, 1024, doubles=True))
-    kinds = {NONE: "", RELU: " behind relu", SIGMOID: " behind sigmoid", TANH: " behind tanh"}
+    kinds = {
+        NONE: "", RELU: " behind relu", LEAKY_RELU: " behind leaky relu", SIGMOID: " behind sigmoid", TANH: " behind tanh"
+    }  # fmt: skip
     for kind, columns in product(kinds, gradients.COLUMNS):
         make = partial(gradients.column_sums, columns, kind)
         name = f"sums of {columns} {'column' if columns == 1 else 'columns'}{kinds[kind]}"

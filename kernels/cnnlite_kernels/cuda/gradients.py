@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numba import cuda, float64, uint32, uint64
 
-from cnnlite_kernels.cuda.activations import activate_grad
-from cnnlite_kernels.cuda.epilogue import ACTIVATIONS, NONE
+from cnnlite_kernels.cuda.activations import activate_grad, kind_of
+from cnnlite_kernels.cuda.epilogue import NONE
 from cnnlite_kernels.cuda.grid import THREADS, WARPS, blocks_of, first_of, inlined, row_sum, step_of
 from cnnlite_kernels.cuda.kernel import F64, U32, U64, Doubles, Kernel, Real, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
@@ -21,11 +21,11 @@ ROWS_PER_THREAD = 8
 
 
 @inlined
-def taken_back(kind, y, grad_y, grad_x, i):
-    """grad_y[i], or with an activation grad_x[i] = activate_grad(kind, grad_y[i], y[i])."""
+def taken_back(kind, y, grad_y, grad_x, i, slope):
+    """grad_y[i], or with an activation grad_x[i] = activate_grad(kind, grad_y[i], y[i], slope)."""
     value = grad_y[i]
     if kind != NONE:
-        value = activate_grad(kind, value, y[i])
+        value = activate_grad(kind, value, y[i], slope)
         grad_x[i] = value
     return value
 
@@ -40,9 +40,9 @@ def column_sums(columns: int, kind: int) -> Kernel:
 
     @kernel(THREADS)
     def sum_columns(
-        y: Reals, grad_y: Reals, grad_x: Reals, sums: Reals, rows: U64, c: U32, block_rows: U64, column_blocks: U32
+        y: Reals, grad_y: Reals, grad_x: Reals, sums: Reals, rows: U64, c: U32, block_rows: U64, column_blocks: U32, slope: Real
     ) -> None:  # fmt: skip
-        """sums[piece * c + i] = sum of grad_x[row * c + i] over the rows of a piece, grad_x = activate_grad(kind, grad_y, y).
+        """sums[piece * c + i] = sum of grad_x[row * c + i] over the rows of a piece, grad_x = activate_grad(kind, grad_y, y, slope).
 
         y, grad_y, grad_x (rows, c); sums (pieces, c), of block_rows rows each. Without an activation grad_y is summed, y is not
         read and grad_x not written.
@@ -58,14 +58,14 @@ def column_sums(columns: int, kind: int) -> Kernel:
             i, end = row * uint64(c) + uint64(column), stop * uint64(c)
             step = uint64(rows_at_once) * uint64(c)
             while i + uint64(3) * step < end:  # four loads on their way at once
-                first = taken_back(kind, y, grad_y, grad_x, i)
-                second = taken_back(kind, y, grad_y, grad_x, i + step)
-                third = taken_back(kind, y, grad_y, grad_x, i + uint64(2) * step)
-                fourth = taken_back(kind, y, grad_y, grad_x, i + uint64(3) * step)
+                first = taken_back(kind, y, grad_y, grad_x, i, slope)
+                second = taken_back(kind, y, grad_y, grad_x, i + step, slope)
+                third = taken_back(kind, y, grad_y, grad_x, i + uint64(2) * step, slope)
+                fourth = taken_back(kind, y, grad_y, grad_x, i + uint64(3) * step, slope)
                 total += (first + second) + (third + fourth)
                 i += uint64(4) * step
             while i < end:
-                total += taken_back(kind, y, grad_y, grad_x, i)
+                total += taken_back(kind, y, grad_y, grad_x, i, slope)
                 i += step
         memory[thread] = total
         cuda.syncthreads()
@@ -138,17 +138,18 @@ def clip_norm(grads: Reals, squares: Doubles, count: U64, number: U32, limit: F6
 
 def add_bias_grad(plan: Plan, grad: Any, grad_b: Any, rows: int, c: int) -> None:
     """Emits grad_b (c,) = sum over rows of grad (rows, c)."""
-    _add_column_sums(plan, NONE, grad, grad, grad, grad_b, rows, c)
+    _add_column_sums(plan, NONE, grad, grad, grad, grad_b, rows, c, 0.0)
 
 
 def add_activation_and_bias_grad(
-    plan: Plan, kind: str | None, y: Any, grad_y: Any, grad_x: Any, grad_b: Any, rows: int, c: int
-) -> None:
+    plan: Plan, kind: str | None, y: Any, grad_y: Any, grad_x: Any, grad_b: Any, rows: int, c: int, slope: float = 0.0
+) -> None:  # fmt: skip
     """Emits grad_x = grad_y * kind'(x), from y = kind(x), and grad_b (c,) = its sum over rows, in one pass.
 
-    y, grad_y, grad_x (rows, c); grad_x may be grad_y. kind: "relu", "sigmoid" or "tanh"; None sums grad_y and writes no grad_x.
+    y, grad_y, grad_x (rows, c); grad_x may be grad_y. kind: "relu", "leaky_relu" of a slope, "sigmoid" or "tanh"; None sums grad_y and
+    writes no grad_x.
     """
-    _add_column_sums(plan, ACTIVATIONS[kind], y, grad_y, grad_x, grad_b, rows, c)
+    _add_column_sums(plan, kind_of(kind, slope), y, grad_y, grad_x, grad_b, rows, c, slope)
 
 
 def row_pieces(plan: Plan, rows: int, c: int, columns: int) -> tuple[int, int, int]:
@@ -165,19 +166,19 @@ def row_pieces(plan: Plan, rows: int, c: int, columns: int) -> tuple[int, int, i
 
 
 def _add_column_sums(
-    plan: Plan, kind: int, y: Any, grad_y: Any, grad_x: Any, sums: Any, rows: int, c: int
+    plan: Plan, kind: int, y: Any, grad_y: Any, grad_x: Any, sums: Any, rows: int, c: int, slope: float
 ) -> None:
     columns = COLUMNS[0] if c == 1 else COLUMNS[1] if c <= 16 else COLUMNS[2]
     pieces, block_rows, column_blocks = row_pieces(plan, rows, c, columns)
     partial = sums if pieces == 1 else plan.transient(pieces * c, sums.dtype)
     plan.add(
         column_sums(columns, kind), pieces * column_blocks,
-        y, grad_y, grad_x, partial, rows, c, block_rows, column_blocks,
+        y, grad_y, grad_x, partial, rows, c, block_rows, column_blocks, slope,
     )  # fmt: skip
     if pieces > 1:
         plan.add(
             column_sums(columns, NONE), column_blocks,
-            partial, partial, partial, sums, pieces, c, pieces, column_blocks,
+            partial, partial, partial, sums, pieces, c, pieces, column_blocks, 0.0,
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnlite_kernels import checks, dispatch
+from cnnlite_kernels import channel_checks, checks, dispatch
 from cnnlite_kernels.arrays import ArrayT, Operand
 
 
@@ -50,6 +50,41 @@ def relu_grad(grad_y: ArrayT, y: Operand, *, out: ArrayT | None = None, device: 
     [0.0, 5.0]
     """
     return _backward("relu", grad_y, y, out, device)
+
+
+def leaky_relu(
+    x: ArrayT, negative_slope: float = 0.2, *, out: ArrayT | None = None, device: str | None = None
+) -> ArrayT:
+    """y = negative_slope * x where x < 0, else x; NaN stays NaN.
+
+    Args:
+        negative_slope: at least 0; 0 is relu. The default is that of keras.ops.
+
+    The other arguments, result and errors are those of `relu`.
+
+    Raises:
+        TypeError: a slope that is no number.
+        ValueError: a negative slope, from whose y the sign of x could not be told, or one that is not finite.
+
+    >>> import numpy as np
+    >>> leaky_relu(np.array([-1.0, 2.0, np.nan]), 0.25).tolist()
+    [-0.25, 2.0, nan]
+    """
+    return _forward("leaky_relu", x, out, device, _slope("leaky_relu", negative_slope))
+
+
+def leaky_relu_grad(
+    grad_y: ArrayT, y: Operand, negative_slope: float = 0.2, *, out: ArrayT | None = None, device: str | None = None
+) -> ArrayT:  # fmt: skip
+    """grad_x = grad_y where y > 0, else negative_slope * grad_y, y being the output of `leaky_relu` with the same slope.
+
+    The other arguments, result and errors are those of `relu_grad`; of the slope, those of `leaky_relu`.
+
+    >>> import numpy as np
+    >>> leaky_relu_grad(np.array([8.0, 8.0]), np.array([-1.0, 2.0]), 0.25).tolist()
+    [2.0, 8.0]
+    """
+    return _backward("leaky_relu", grad_y, y, out, device, _slope("leaky_relu_grad", negative_slope))
 
 
 def sigmoid(x: ArrayT, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
@@ -128,18 +163,24 @@ def softmax_grad(
     return _backward("softmax", grad_y, y, out, device)
 
 
-def _forward(kind: str, x: ArrayT, out: ArrayT | None, device: str | None) -> ArrayT:
+def _slope(op: str, value: float) -> float:
+    return channel_checks.factor(op, "negative_slope", value)
+
+
+def _forward(kind: str, x: ArrayT, out: ArrayT | None, device: str | None, slope: float = 0.0) -> ArrayT:
     run = dispatch.find("activation", device, x, name=kind)
     x = checks.operand(kind, "x", x)
     if kind == "softmax":
         checks.last_axis(kind, "x", x)
     y = checks.output(kind, out, x.shape, x.dtype, (x,), in_place=True)
     if y.size:
-        run(kind, x, y)
+        run(kind, x, y, slope)
     return y
 
 
-def _backward(kind: str, grad_y: ArrayT, y: Operand, out: ArrayT | None, device: str | None) -> ArrayT:
+def _backward(
+    kind: str, grad_y: ArrayT, y: Operand, out: ArrayT | None, device: str | None, slope: float = 0.0
+) -> ArrayT:
     op = f"{kind}_grad"
     run = dispatch.find("activation_grad", device, grad_y, y, name=op)
     grad_y = checks.operand(op, "grad_y", grad_y)
@@ -149,5 +190,5 @@ def _backward(kind: str, grad_y: ArrayT, y: Operand, out: ArrayT | None, device:
         checks.last_axis(op, "y", y)
     grad_x = checks.output(op, out, y.shape, y.dtype, (grad_y, y), in_place=True)
     if grad_x.size:
-        run(kind, grad_y, y, grad_x)
+        run(kind, grad_y, y, grad_x, slope)
     return grad_x

@@ -6,6 +6,8 @@ Whatever real dtype comes in, float64 goes out; so integer-valued inputs give ex
 from .activations import (
     activate,
     activate_grad,
+    leaky_relu,
+    leaky_relu_grad,
     relu,
     relu_grad,
     sigmoid,
@@ -46,6 +48,8 @@ __all__ = [
     "global_average_pool2d_grad",
     "global_max_pool2d",
     "global_max_pool2d_grad",
+    "leaky_relu",
+    "leaky_relu_grad",
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",

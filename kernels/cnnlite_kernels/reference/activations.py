@@ -23,6 +23,26 @@ def relu_grad(grad_y: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(np.asarray(y) > 0, np.asarray(grad_y, dtype=np.float64), 0.0)
 
 
+def leaky_relu(x: np.ndarray, negative_slope: float = 0.2) -> np.ndarray:
+    """y = negative_slope * x where x < 0, else x; NaN stays NaN. Any shape in, the same out, float64.
+
+    >>> leaky_relu(np.array([-1.0, 2.0, np.nan]), 0.25).tolist()
+    [-0.25, 2.0, nan]
+    """
+    x = np.asarray(x, dtype=np.float64)
+    return np.where(x < 0, negative_slope * x, x)
+
+
+def leaky_relu_grad(grad_y: np.ndarray, y: np.ndarray, negative_slope: float = 0.2) -> np.ndarray:
+    """grad_x = grad_y where y > 0, else negative_slope * grad_y: y of a slope above 0 has the sign of x.
+
+    >>> leaky_relu_grad(np.array([8.0, 8.0]), np.array([-1.0, 2.0]), 0.25).tolist()
+    [2.0, 8.0]
+    """
+    grad_y = np.asarray(grad_y, dtype=np.float64)
+    return np.where(np.asarray(y) > 0, grad_y, negative_slope * grad_y)
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """y = 1 / (1 + exp(-x)), written so that no exponential overflows. Any shape in, the same out, float64.
 

@@ -15,14 +15,14 @@ from cnnlite_kernels.cpu.plan import Part, Plan
 X, Y, OUT = (Pointer(base, 0) for base in (Base.X, Base.Y, Base.OUT))
 
 
-def activation(kind: str, x: np.ndarray, out: np.ndarray) -> None:
+def activation(kind: str, x: np.ndarray, out: np.ndarray, slope: float) -> None:
     """out = kind(x); they may be the same."""
-    _work(kind, *_rows(kind, x), x.itemsize, "forward").run(x=x, out=out)
+    _work(kind, *_rows(kind, x), x.itemsize, "forward", slope).run(x=x, out=out)
 
 
-def activation_grad(kind: str, grad_y: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+def activation_grad(kind: str, grad_y: np.ndarray, y: np.ndarray, out: np.ndarray, slope: float) -> None:
     """out = grad_y * kind', from y = kind(x); out may be grad_y."""
-    _work(kind, *_rows(kind, y), y.itemsize, "gradient").run(x=grad_y, y=y, out=out)
+    _work(kind, *_rows(kind, y), y.itemsize, "gradient", slope).run(x=grad_y, y=y, out=out)
 
 
 def _rows(kind: str, x: np.ndarray) -> tuple[int, int]:
@@ -32,15 +32,15 @@ def _rows(kind: str, x: np.ndarray) -> tuple[int, int]:
 
 def in_place(kind: str, size: int, item: int) -> list[Part]:
     """The parts of a segment that applies an activation to `size` numbers at Base.OUT, behind an op that made them."""
-    return _parts(kind, size, 1, item, "in place")
+    return _parts(kind, size, 1, item, "in place", 0.0)
 
 
 @functools.lru_cache(KEPT)
-def _work(kind: str, rows: int, c: int, item: int, what: str) -> Work:
-    return Work([_parts(kind, rows, c, item, what)])
+def _work(kind: str, rows: int, c: int, item: int, what: str, slope: float) -> Work:
+    return Work([_parts(kind, rows, c, item, what, slope)])
 
 
-def _parts(kind: str, rows: int, c: int, item: int, what: str) -> list[Part]:
+def _parts(kind: str, rows: int, c: int, item: int, what: str, slope: float) -> list[Part]:
     plans: dict[int, Plan] = {}
     parts = []
     for first, stop in pieces(rows, number_of_parts(rows * c, NUMBERS)):
@@ -51,9 +51,9 @@ def _parts(kind: str, rows: int, c: int, item: int, what: str) -> list[Part]:
             shape = (1, 1, count, c) if kind == "softmax" else (1, 1, 1, count * c)
             x, y, out = (Images(start, *shape) for start in (X, Y, OUT))
             if what == "gradient":
-                emit.add_grad(plan, kind, y, x, out)
+                emit.add_grad(plan, kind, y, x, out, slope=slope)
             else:
-                emit.add_forward(plan, kind, out if what == "in place" else x, out)
+                emit.add_forward(plan, kind, out if what == "in place" else x, out, slope)
         start = first * c * item
         parts.append(Part(plan, {Base.X: start, Base.Y: start, Base.OUT: start}))
     return parts

@@ -8,19 +8,19 @@ from cnnlite_kernels.cuda import activations as emit
 from cnnlite_kernels.cuda.ops.job import Job
 
 
-def activation(device: Any, kind: str, x: Any, out: Any) -> None:
+def activation(device: Any, kind: str, x: Any, out: Any, slope: float) -> None:
     """out = kind(x); they may be the same."""
     job = Job(kind, device, x, out)
-    emit.add_forward(job.plan, kind, job.read(x), job.write(out), *_rows(x), aligned=job.aligned)
+    emit.add_forward(job.plan, kind, job.read(x), job.write(out), *_rows(x), aligned=job.aligned, slope=slope)
     job.run()
 
 
-def activation_grad(device: Any, kind: str, grad_y: Any, y: Any, out: Any) -> None:
+def activation_grad(device: Any, kind: str, grad_y: Any, y: Any, out: Any, slope: float) -> None:
     """out = grad_y * kind', from y = kind(x); out may be grad_y or y."""
     job = Job(f"{kind}_grad", device, grad_y, y, out)
     emit.add_grad(
-        job.plan, kind, job.read(y), job.read(grad_y), job.write(out), *_rows(y), aligned=job.aligned
-    )
+        job.plan, kind, job.read(y), job.read(grad_y), job.write(out), *_rows(y), aligned=job.aligned, slope=slope,
+    )  # fmt: skip
     job.run()
 
 
