@@ -21,7 +21,9 @@ from cnnlite_kernels.cuda import (
     average_pool2d,
     batch_normalization,
     dropout,
+    frames,
     gradients,
+    joins,
     losses,
     max_pool2d,
     optimizers,
@@ -167,6 +169,35 @@ def _up_samplings() -> Iterator[Sample]:
     for interpolation, dtype in product(("nearest", "bilinear"), DTYPES):
         emit = partial(_up_sampling, interpolation=interpolation, dtype=dtype)
         yield Sample(_named(dtype, f"{interpolation} enlarging"), emit)
+
+
+def _frame(plan: Plan, dtype: Any) -> Checks:
+    """A row and columns of zeros, and a row that is cut off."""
+    n, h, w, c = shape = (2, 3, 4, 3)
+    margins = ((1, -1), (0, 2))
+    x, grad_y = integers(shape, dtype), integers((n, h, w + 2, c), dtype, SEED + 1)
+    y, grad_x = plan.scratch(grad_y.size, dtype), plan.scratch(x.size, dtype)
+    frames.add_forward(plan, margins, *shape, there(plan, x), y)
+    frames.add_grad(plan, margins, *shape, there(plan, grad_y), grad_x)
+    wanted = np.pad(x[:, :-1], ((0, 0), (1, 0), (0, 2), (0, 0)))
+    gradient = np.pad(grad_y[:, 1:, :-2], ((0, 0), (0, 1), (0, 0), (0, 0)))
+    return [Check(y, wanted), Check(grad_x, gradient)]
+
+
+def _join(plan: Plan, dtype: Any) -> Checks:
+    """Two images side by side in the channels of one, and back, added to what is there."""
+    pixels, parts = 30, [integers((30, c), dtype, SEED + c) for c in (3, 5)]
+    y, back = plan.scratch(pixels * 8, dtype), there(plan, parts[1])
+    for part, first in zip(parts, (0, 3), strict=True):
+        joins.add_join(plan, there(plan, part), y, pixels, part.shape[1], 8, first)
+    joins.add_part(plan, y, back, pixels, 5, 8, 3, accumulate=True)
+    return [Check(y, np.concatenate(parts, -1)), Check(back, 2 * parts[1])]
+
+
+def _frames_and_joins() -> Iterator[Sample]:
+    for dtype in DTYPES:
+        yield Sample(_named(dtype, "frame"), partial(_frame, dtype=dtype))
+        yield Sample(_named(dtype, "join of channels"), partial(_join, dtype=dtype))
 
 
 # normalization
@@ -456,6 +487,7 @@ SAMPLES: tuple[Sample, ...] = (
     *_pools(),
     *_averages(),
     *_up_samplings(),
+    *_frames_and_joins(),
     *_normalizations(),
     *_elementwise(),
     *_losses(),

@@ -62,6 +62,7 @@ def main() -> None:
                 run_convolutions,
                 run_poolings,
                 run_up_samplings,
+                run_frames,
                 run_normalizations,
                 run_products,
                 run_activations,
@@ -178,6 +179,19 @@ def run_up_samplings(dtype: type, at_end: bool) -> Pairs:
                 grad_y, (sh, sw), interpolation=how, out=operands.out(*x.shape)
             )
             yield grad_x, reference.up_sampling2d_grad(grad_y, (sh, sw), interpolation=how)
+
+
+def run_frames(dtype: type, at_end: bool) -> Pairs:
+    operands = Operands(dtype, at_end)
+    for (n, h, w, c), (rows, columns) in (
+        ((1, 1, 1, 1), ((2, 0), (0, 1))),
+        ((2, 4, 5, 3), ((1, 1), (0, 3))),
+        ((3, 3, 2, 33), ((0, 1), (2, 1))),
+    ):
+        x, y_shape = operands.of(n, h, w, c), (n, h + sum(rows), w + sum(columns), c)
+        padded = kernels.zero_padding2d(x, (rows, columns), out=operands.out(*y_shape))
+        yield padded, reference.zero_padding2d(x, (rows, columns))
+        yield kernels.cropping2d(guarded(padded, at_end), (rows, columns), out=operands.out(*x.shape)), x
 
 
 def run_normalizations(dtype: type, at_end: bool) -> Pairs:

@@ -99,6 +99,14 @@ FLOPS = 2 * Y.size * 3 * 3 * 4
             {"size": 2},
             Work(8 * 512, 512, 128),
         ),
+        ("zero_padding2d", (X, Shaped(2, 10, 10, 4), ((1, 1), (1, 1))), (X,), {}, Work(800, 512, 800)),
+        (
+            "cropping2d",
+            (X, POOLED, ((-2, -2), (-2, -2))),
+            (X,),
+            {"cropping": 2},
+            Work(512, 512, 128),
+        ),
         ("average_pool2d", (X, POOLED, WINDOW), (X,), {"pool_size": 2}, Work(512, 512, 128)),
         (
             "average_pool2d_grad",

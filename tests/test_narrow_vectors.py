@@ -38,6 +38,7 @@ CHOSEN = (
     "test_batch_normalization.py::test_exact_numbers_equal_reference",
     "test_up_sampling2d.py::test_integers_equal_reference[bilinear-2-float32]",
     "test_activations.py::test_infinity_nan_and_huge_numbers",
+    "test_frames.py::test_by_hand",
     "test_sparse.py::test_integers_equal_reference[documented-float32]",
     "test_sparse.py::test_integers_equal_reference[ragged_channels_same-float32]",
     "test_sparse.py::test_few_taps_equal_reference[ragged_channels_same-float32]",

@@ -53,6 +53,7 @@ CALLS: dict[str, Callable[[], object]] = {
     ),
     "max_pool2d": lambda: kernels.max_pool2d(GRAD_Y, 3, strides=2),
     "max_pool2d_grad": lambda: kernels.max_pool2d_grad(GRAD_Y[:, :20, :18], X_POOLED, 2),
+    "zero_padding2d": lambda: kernels.zero_padding2d(X[:1], 3),
     "up_sampling2d": lambda: kernels.up_sampling2d(X, interpolation="bilinear"),
     "up_sampling2d_grad": lambda: kernels.up_sampling2d_grad(GRAD_Y[:, :40, :36], interpolation="bilinear"),
     "matmul": lambda: kernels.matmul(A, B, activation="sigmoid"),

@@ -44,6 +44,7 @@ from cnnlite_kernels.ops.conv2d_transpose import (
     conv2d_transpose_grad_input,
     conv2d_transpose_grad_weights,
 )
+from cnnlite_kernels.ops.frames import cropping2d, zero_padding2d
 from cnnlite_kernels.ops.global_pool2d import (
     global_average_pool2d,
     global_average_pool2d_grad,
@@ -75,6 +76,7 @@ __all__ = [
     "conv2d_transpose",
     "conv2d_transpose_grad_input",
     "conv2d_transpose_grad_weights",
+    "cropping2d",
     "explain",
     "get_matmul_precision",
     "global_average_pool2d",
@@ -101,4 +103,5 @@ __all__ = [
     "to_device",
     "up_sampling2d",
     "up_sampling2d_grad",
+    "zero_padding2d",
 ]

@@ -117,8 +117,10 @@ PASSES = {
     "batch_normalization": (4, slice(5, 6)),
     "batch_normalization_train": (8, slice(3, 8)),
     "batch_normalization_grad": (12, slice(5, 8)),
+    "cropping2d": (1, slice(1, 2)),
     "up_sampling2d": (8, slice(1, 2)),
     "up_sampling2d_grad": (8, slice(1, 2)),
+    "zero_padding2d": (1, slice(1, 2)),
 }
 
 

@@ -23,12 +23,14 @@ SHAPES: dict[str, dict[str, str | None]] = {
     "conv2d": {"x": IMAGES, "w": KERNELS},
     "conv2d_grad_input": {"grad_y": RESULTS, "w": KERNELS, "x_shape": IMAGES},
     "conv2d_grad_weights": {"x": IMAGES, "grad_y": RESULTS, "w_shape": KERNELS},
+    "cropping2d": {"x": "(n, h, w, c)"},
     "matmul": {"a": "(m, k)", "b": "(k, n)"},
     "max_pool2d": {"x": "(n, h, w, c)"},
     "max_pool2d_grad": {"grad_y": "(n, oh, ow, c)", "x": "(n, h, w, c)"},
     "softmax_cross_entropy": {"logits": "(n, classes)"},
     "up_sampling2d": {"x": "(n, h, w, c)"},
     "up_sampling2d_grad": {"grad_y": "(n, oh, ow, c)"},
+    "zero_padding2d": {"x": "(n, h, w, c)"},
 }
 # Ops that are computed by another one's kernels.
 COMPUTED_BY = {
@@ -90,12 +92,13 @@ def explain(
     *shapes: Any,
     dtype: Any = "float32",
     strides: Any = None,
-    padding: Any = "valid",
+    padding: Any = None,
     dilation: Any = (1, 1),
     groups: int = 1,
     algorithm: str = "direct",
     pool_size: Any = None,
     size: Any = (2, 2),
+    cropping: Any = ((0, 0), (0, 0)),
     transpose_a: bool = False,
     transpose_b: bool = False,
 ) -> Explanation:
@@ -106,7 +109,7 @@ def explain(
         shapes: of its operands in their order, as (8, 28, 28, 1), (3, 3, 1, 32) for conv2d; the shape that conv2d_grad_input and
             conv2d_grad_weights take as their third argument is given like theirs.
         dtype: "float32" or "float64".
-        strides, padding, dilation, groups, algorithm, pool_size, size, transpose_a, transpose_b: as the op takes them.
+        strides, padding, dilation, groups, algorithm, pool_size, size, cropping, transpose_a, transpose_b: as the op takes them.
 
     Returns:
         An Explanation, which prints as a few lines.
@@ -127,8 +130,10 @@ def explain(
             f'explain: expected dtype "float32" or "float64", got {dtype!r}; pass the one that the arrays have.'
         )
     algorithm = checks.algorithm("explain", algorithm)
-    options = (strides, padding, dilation, groups, algorithm, pool_size, size, transpose_a, transpose_b)
-    work = _work(op, _shapes(op, shapes), np.dtype(dtype).itemsize, *options)
+    if padding is None:
+        padding = (1, 1) if op == "zero_padding2d" else "valid"
+    geometry = (strides, padding, dilation, groups, algorithm, pool_size, size, cropping)
+    work = _work(op, _shapes(op, shapes), np.dtype(dtype).itemsize, *geometry, transpose_a, transpose_b)
     constants, origin = costs.current()
     return choose(dispatched(op, algorithm), work, constants, origin, dispatch.why_not())
 
@@ -181,7 +186,7 @@ def choose(op: str, work: Work, constants: Costs, origin: str, missing: str | No
 
 def _work(
     op: str, shapes: tuple[Shape, ...], item: int, strides: Any, padding: Any, dilation: Any, groups: int, algorithm: str,
-    pool_size: Any, size: Any, transpose_a: bool, transpose_b: bool,
+    pool_size: Any, size: Any, cropping: Any, transpose_a: bool, transpose_b: bool,
 ) -> Work:  # fmt: skip
     """The work of a public op on arrays of these shapes."""
     if dispatched(op, algorithm) not in (op, *dispatch.TABLE):
@@ -220,6 +225,13 @@ def _work(
     if op == "up_sampling2d_grad":
         _, x = image_checks.up_sampled(op, shapes[0], size, "nearest")
         return costs.elementwise(sizes[0], sizes[0], math.prod(x), item, costs.PASSES[op][0])
+    if op in ("zero_padding2d", "cropping2d"):
+        if op == "zero_padding2d":
+            _, y = image_checks.padded(op, shapes[0], padding)
+        else:
+            _, y = image_checks.cropped(op, shapes[0], cropping)
+        written = math.prod(y)
+        return costs.elementwise(max(sizes[0], written), sizes[0], written, item, costs.PASSES[op][0])
     if op in CHANNELS:
         read, written, channels_read, channels_written = CHANNELS[op]
         (numbers,), c = sizes, shapes[0][-1] if shapes[0] else 0

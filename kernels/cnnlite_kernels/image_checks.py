@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnlite_kernels.checks import Shape
-from cnnlite_kernels.window import Pair, Window2D, pair
+from cnnlite_kernels.window import Pair, Window2D, ints, pair
 
 INTERPOLATIONS = ("nearest", "bilinear")
 
@@ -105,3 +105,55 @@ def _back(window: Window2D, oh: int, ow: int) -> Pair | None:
         return window.output_size(oh, ow)
     except ValueError:
         return None
+
+
+def margins(op: str, name: str, value: Any) -> tuple[Pair, Pair]:
+    """((top, bottom), (left, right)) of what a layer that pads or crops was given: that, (rows, columns) for both sides, or an int.
+
+    Raises:
+        ValueError: anything else, or a negative number.
+
+    >>> margins("zero_padding2d", "padding", 1), margins("zero_padding2d", "padding", (1, (2, 3)))
+    (((1, 1), (1, 1)), ((1, 1), (2, 3)))
+    """
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        rows, columns = (ints(side, 0) for side in value)
+    else:
+        rows = columns = None if isinstance(value, (tuple, list)) else ints(value, 0)
+    if rows is None or columns is None:
+        raise ValueError(
+            f"{op}: expected {name} as an int, (rows, columns) or ((top, bottom), (left, right)) of ints of at least 0, "
+            f"got {value!r}; pass, say, {name}=1 or {name}=((0, 1), (0, 1))."
+        )
+    return rows, columns
+
+
+def padded(op: str, x_shape: Shape, padding: Any) -> tuple[tuple[Pair, Pair], Shape]:
+    """(((top, bottom), (left, right)), y_shape) of zeros around x (n, h, w, c).
+
+    Raises:
+        ValueError: as `margins`; an image without pixels.
+    """
+    (top, bottom), (left, right) = found = margins(op, "padding", padding)
+    n, h, w, c = x_shape
+    if h < 1 or w < 1:
+        raise ValueError(
+            f"{op}: expected an image of at least 1 x 1 pixels, got {h} x {w}; leave empty images out."
+        )
+    return found, (n, top + h + bottom, left + w + right, c)
+
+
+def cropped(op: str, x_shape: Shape, cropping: Any) -> tuple[tuple[Pair, Pair], Shape]:
+    """(((-top, -bottom), (-left, -right)), y_shape) of x (n, h, w, c) without its edges.
+
+    Raises:
+        ValueError: as `margins`; an image of which nothing is left.
+    """
+    (top, bottom), (left, right) = found = margins(op, "cropping", cropping)
+    n, h, w, c = x_shape
+    oh, ow = h - top - bottom, w - left - right
+    if oh < 1 or ow < 1:
+        raise ValueError(
+            f"{op}: expected cropping that leaves at least 1 x 1 of {h} x {w} pixels, got {found}; crop less, or larger images."
+        )
+    return ((-top, -bottom), (-left, -right)), (n, oh, ow, c)

@@ -137,7 +137,7 @@ def pair(value: Any, name: str, op: str, least: int = 1) -> Pair:
         first, second = value
         if type(first) is int and type(second) is int and first >= least and second >= least:
             return value
-    found = _ints(value, least)
+    found = ints(value, least)
     if found is None:
         raise ValueError(
             f"{op}: expected {name} as an int or a pair of ints of at least {least}, got {value!r}; "
@@ -152,7 +152,7 @@ def _padding(value: Any, op: str) -> Padding:
         if lower in ("valid", "same"):
             return lower
     elif isinstance(value, (tuple, list)) and len(value) == 2:
-        rows, columns = _ints(value[0], 0, pair_only=True), _ints(value[1], 0, pair_only=True)
+        rows, columns = ints(value[0], 0, pair_only=True), ints(value[1], 0, pair_only=True)
         if rows is not None and columns is not None:
             return rows, columns
     raise ValueError(
@@ -161,7 +161,7 @@ def _padding(value: Any, op: str) -> Padding:
     )
 
 
-def _ints(value: Any, least: int, pair_only: bool = False) -> Pair | None:
+def ints(value: Any, least: int, pair_only: bool = False) -> Pair | None:
     """`value` as a pair of plain ints of at least `least`; None where it is not one."""
     try:
         pair = tuple(index(v) for v in value) if isinstance(value, (tuple, list)) else (index(value),) * 2

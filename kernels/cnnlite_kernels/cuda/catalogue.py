@@ -22,7 +22,9 @@ from cnnlite_kernels.cuda import (
     convert,
     depthwise,
     dropout,
+    frames,
     gradients,
+    joins,
     losses,
     matmul,
     max_pool2d,
@@ -187,6 +189,13 @@ def _up_sampling() -> Iterator[Entry]:
         )
 
 
+def _frames() -> Iterator[Entry]:
+    family = "Frames and joins"
+    yield from _both("frame", family, _given(frames.frame), 40, 40)
+    for accumulate, name in enumerate(("copy of channels", "sum of channels")):
+        yield from _both(name, family, partial(joins.copy, accumulate), 40, 40)
+
+
 def _normalization() -> Iterator[Entry]:
     family = "Batch normalization"
     for name, registers, registers64 in (
@@ -291,6 +300,7 @@ CATALOGUE: tuple[Entry, ...] = (
     *_tensor(),
     *_pooling(),
     *_up_sampling(),
+    *_frames(),
     *_normalization(),
     *_elementwise(),
     *_losses(),

@@ -21,6 +21,7 @@ from .average_pool2d import average_pool2d, average_pool2d_grad
 from .batch_normalization import batch_normalization, batch_normalization_grad, batch_normalization_train
 from .conv2d import conv2d, conv2d_grad_input, conv2d_grad_weights
 from .conv2d_transpose import conv2d_transpose
+from .frames import cropping2d, zero_padding2d
 from .global_pool2d import (
     global_average_pool2d,
     global_average_pool2d_grad,
@@ -44,6 +45,7 @@ __all__ = [
     "conv2d_grad_input",
     "conv2d_grad_weights",
     "conv2d_transpose",
+    "cropping2d",
     "global_average_pool2d",
     "global_average_pool2d_grad",
     "global_max_pool2d",
@@ -65,4 +67,5 @@ __all__ = [
     "tanh_grad",
     "up_sampling2d",
     "up_sampling2d_grad",
+    "zero_padding2d",
 ]

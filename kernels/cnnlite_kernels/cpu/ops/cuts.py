@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from cnnlite_kernels.cpu.conv2d import Conv
-from cnnlite_kernels.cpu.ops.work import number_of_parts, pieces
-from cnnlite_kernels.window import Window2D
+from cnnlite_kernels.cpu.ops.work import NUMBERS, number_of_parts, pieces
+from cnnlite_kernels.window import Pair, Window2D
 
 # Outputs of a part, at least, before columns are cut instead: they share what is read of the weights.
 OUTPUTS = 192
@@ -27,6 +27,18 @@ class Cut(NamedTuple):
     image: int
     x_row: int
     y_row: int
+
+
+def by_rows(n: int, rows: int, numbers: int) -> Iterator[tuple[int, int, Pair]]:
+    """(First image, images, their rows (first, stop)) of each part of an op that passes over so many numbers."""
+    parts = number_of_parts(numbers, NUMBERS)
+    if n >= parts:
+        for first, stop in pieces(n, parts):
+            yield first, stop - first, (0, rows)
+        return
+    for image in range(n):
+        for within in pieces(rows, -(-parts // n)):
+            yield image, 1, within
 
 
 def by_outputs(window: Window2D, n: int, h: int, w: int, parts: int) -> Iterator[Cut]:

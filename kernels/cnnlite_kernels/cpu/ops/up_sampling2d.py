@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import numpy as np
 
 from cnnlite_kernels.cpu import up_sampling2d as emit
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import Base, Pointer
-from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, number_of_parts, pieces
+from cnnlite_kernels.cpu.ops.cuts import by_rows
+from cnnlite_kernels.cpu.ops.work import KEPT, Work
 from cnnlite_kernels.cpu.plan import Part, Plan
 
 X, Y, OUT = (Pointer(base, 0) for base in (Base.X, Base.Y, Base.OUT))
@@ -28,25 +28,13 @@ def up_sampling2d_grad(grad_y: np.ndarray, out: np.ndarray, size: Pair, interpol
     _grad(out.shape, size, interpolation, out.itemsize).run(y=grad_y, out=out)
 
 
-def _cuts(n: int, rows: int, numbers: int) -> Iterator[tuple[int, int, Pair]]:
-    """(First image, images, rows of each) of each part."""
-    parts = number_of_parts(numbers, NUMBERS)
-    if n >= parts:
-        for first, stop in pieces(n, parts):
-            yield first, stop - first, (0, rows)
-        return
-    for image in range(n):
-        for within in pieces(rows, -(-parts // n)):
-            yield image, 1, within
-
-
 @functools.lru_cache(KEPT)
 def _forward(shape: Shape, size: Pair, interpolation: str, item: int) -> Work:
     n, h, w, c = shape
     oh, ow = h * size[0], w * size[1]
     plans: dict[tuple, Plan] = {}
     parts = []
-    for image, count, rows in _cuts(n, oh, n * oh * ow * c):
+    for image, count, rows in by_rows(n, oh, n * oh * ow * c):
         plan = plans.get((count, rows))
         if plan is None:
             plan = plans[count, rows] = Plan(item)
@@ -63,7 +51,7 @@ def _grad(shape: Shape, size: Pair, interpolation: str, item: int) -> Work:
     oh, ow = h * size[0], w * size[1]
     plans: dict[tuple, Plan] = {}
     parts = []
-    for image, count, rows in _cuts(n, h, n * oh * ow * c):
+    for image, count, rows in by_rows(n, h, n * oh * ow * c):
         plan = plans.get((count, rows))
         if plan is None:
             plan = plans[count, rows] = Plan(item)
