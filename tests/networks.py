@@ -7,7 +7,30 @@ from typing import Any
 import numpy as np
 
 from cnnlite import layers, models
-from cnnlite.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPooling2D
+from cnnlite.layers import (
+    Activation,
+    Add,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Conv2DTranspose,
+    Cropping2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+    Layer,
+    LeakyReLU,
+    MaxPooling2D,
+    ReLU,
+    Reshape,
+    SeparableConv2D,
+    UpSampling2D,
+    ZeroPadding2D,
+)
 
 Shape = tuple[int, ...]
 
@@ -101,10 +124,110 @@ def paths() -> dict[str, tuple[Shape, list[Layer]]]:
     }  # fmt: skip
 
 
+def graphs() -> dict[str, tuple[Shape, list[Layer]]]:
+    """The same of networks that make and edit images: normalization, joins, transposed convolutions."""
+    return {
+        "generator": (
+            (5,),
+            [
+                Dense(2 * 3 * 8, use_bias=False), BatchNormalization(), LeakyReLU(0.2), Reshape((2, 3, 8)),
+                Conv2DTranspose(6, 4, strides=2, padding="same", use_bias=False), BatchNormalization(scale=False), ReLU(),
+                Conv2DTranspose(3, 3, strides=(1, 2), activation="tanh"),
+            ],
+        ),
+        "discriminator": (
+            (8, 9, 2),
+            [
+                Conv2D(4, 3, strides=2, padding="same"), LeakyReLU(0.3), Dropout(0.3),
+                Conv2D(5, 3, padding="same"), BatchNormalization(center=False), LeakyReLU(0.1), Flatten(), Dense(1),
+            ],
+        ),
+        "normalization alone": ((3, 4, 5), [BatchNormalization()]),
+        "normalization first and last": (
+            (6, 5, 3),
+            [BatchNormalization(), Conv2D(4, 3, activation="relu"), MaxPooling2D(2), BatchNormalization(), BatchNormalization()],
+        ),
+        "normalization of rows": (
+            (7,), [Dense(6, activation="tanh"), BatchNormalization(), Dense(2), BatchNormalization(scale=False, center=False)]
+        ),
+        "residual": (
+            (6, 6, 4),
+            [
+                Conv2D(4, 3, padding="same", name="a"), BatchNormalization(name="b"), ReLU(name="c"),
+                Conv2D(4, 3, padding="same"), BatchNormalization(), Add("c", name="d"), LeakyReLU(),
+                Conv2D(4, 3, padding="same"), Add("d", "a", "input"), BatchNormalization(), Flatten(), Dense(3),
+            ],
+        ),
+        "u-net": (
+            (8, 8, 2),
+            [
+                Conv2D(3, 3, padding="same", activation="relu", name="a"), MaxPooling2D(2),
+                Conv2D(4, 3, padding="same", name="b"), BatchNormalization(name="c"), ReLU(name="d"), AveragePooling2D(2),
+                Conv2D(5, 3, padding="same", activation="tanh"), UpSampling2D(2), Concatenate("d"),
+                Conv2D(4, 3, padding="same", activation="leaky_relu"), UpSampling2D(2, interpolation="bilinear"),
+                Concatenate("a", "input"), Conv2D(3, 3, padding="same"),
+            ],
+        ),
+        "joins of joins": (
+            (3, 3, 2),
+            [
+                Add("input", name="twice"), Concatenate("input", "twice", name="six"), Conv2D(6, 1, name="conv"), Add("six", name="sum"),
+                Add("sum", "sum", "conv", name="more"), Concatenate("more", "sum"), Conv2D(2, 2), Flatten(),
+            ],
+        ),
+        "joins of rows": (
+            (2, 2, 3),
+            [
+                Conv2D(2, 1, name="conv"), Flatten(name="flat"), Dense(8), Add("flat"), Dense(4, activation="tanh"),
+                Concatenate("flat"), Dense(3),
+            ],
+        ),
+        "a halo that a join reads flat": (
+            (4, 4, 2),
+            [
+                Flatten(name="flat"), Reshape((4, 4, 2)), Conv2D(2, 3, padding="same"), Reshape((32,), name="row"),
+                Reshape((4, 4, 2)), Conv2D(2, 3, padding="same"), Flatten(), Add("row", "flat"),
+            ],
+        ),
+        "depthwise layers": (
+            (7, 6, 3),
+            [
+                DepthwiseConv2D(3, padding="same"), BatchNormalization(), DepthwiseConv2D(2, strides=2, depth_multiplier=2),
+                SeparableConv2D(5, 3, padding="same", activation="relu"), GlobalAveragePooling2D(), Dense(2),
+            ],
+        ),
+        "frames": (
+            (5, 6, 2),
+            [
+                ZeroPadding2D(((1, 0), (2, 1))), Conv2D(3, 2), Cropping2D(((0, 1), (1, 2))), ZeroPadding2D(1), MaxPooling2D(2),
+                Cropping2D(((1, 0), (0, 0))), GlobalMaxPooling2D(keepdims=True), Flatten(), Dense(2),
+            ],
+        ),
+        "average pools": ((7, 7, 3), [AveragePooling2D(3, strides=2, padding="same"), Conv2D(4, 2), AveragePooling2D(2, strides=1)]),
+        "transposed": (
+            (3, 4, 2),
+            [
+                Conv2DTranspose(3, 3, strides=2, output_padding=1), Conv2DTranspose(2, (2, 3), padding="same"),
+                Conv2DTranspose(4, 1, strides=3), Conv2DTranspose(2, 3, dilation_rate=2, activation="sigmoid"), Conv2D(2, 3),
+            ],
+        ),
+    }  # fmt: skip
+
+
 def path(name: str, **arguments: Any) -> models.Sequential:
-    """One of `paths` as a model."""
-    shape, stacked = paths()[name]
+    """One of `paths` or `graphs` as a model."""
+    shape, stacked = (paths() | graphs())[name]
     return models.Sequential([layers.Input(shape), *stacked], **arguments)
+
+
+def scattered(model: models.Sequential) -> models.Sequential:
+    """A model with every weight drawn anew, biases and moving averages too; variances are positive."""
+    model.build()
+    rng = np.random.default_rng(7)
+    for parameter in model.weights:
+        drawn = rng.standard_normal(parameter.shape) / np.sqrt(max(1, parameter.size // parameter.shape[-1]))
+        parameter.assign(np.abs(drawn) + 0.5 if parameter.name == "moving_variance" else drawn)
+    return model
 
 
 def samples(model: models.Sequential, n: int, seed: int = 1) -> np.ndarray:

@@ -21,6 +21,7 @@ from cnnlite.engine.stages import (
     image_shape,
     lower,
 )
+from cnnlite_kernels.cpu.images import NO_HALO
 
 pytestmark = pytest.mark.usefixtures("seeded", "any_threads")
 POOLABLE = 4
@@ -159,9 +160,9 @@ def test_a_convolution_before_padding_leaves_room_for_the_halo() -> None:
         ]
     )
     stages = lowered(model)
-    assert emit._halo_wanted(stages, 0) == ((1, 1), (1, 1))
-    assert emit._halo_wanted(stages, 1) == emit.NO_HALO
-    assert emit._halo_wanted(stages, 2) == emit.NO_HALO
+    assert emit.halo_wanted(stages, 0) == ((1, 1), (1, 1))
+    assert emit.halo_wanted(stages, 1) == NO_HALO
+    assert emit.halo_wanted(stages, 2) == NO_HALO
 
 
 @pytest.mark.parametrize("change", ["model", "layer", "parameter", "training", "apply"])

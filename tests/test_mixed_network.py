@@ -16,7 +16,7 @@ import cnnlite
 from cnnlite import layers, models
 from cnnlite.datasets import sample
 from cnnlite.engine.cpu import engine, narrow
-from cnnlite.engine.cpu.emit import conv_of
+from cnnlite.engine.cpu.convolution import conv_of
 from cnnlite.engine.cpu.narrow import Narrow, chosen
 from cnnlite.engine.stages import ConvStage
 from cnnlite.layers import Activation, Conv2D, Dense, Dropout, Flatten, MaxPooling2D

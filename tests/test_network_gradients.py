@@ -11,7 +11,8 @@ import pytest
 
 import cnnlite
 from cnnlite import layers, losses, models, optimizers
-from cnnlite.engine.cpu import emit
+from cnnlite.engine.cpu.convolution import lists_of
+from cnnlite.engine.stages import ConvStage
 
 # Rounding of a difference is about 1e-16 * f / EPS, far below the tolerance of 1e-6; few kinks lie within so small a step.
 EPS = 1e-6
@@ -85,8 +86,8 @@ def test_the_paths_are_taken() -> None:
 
     def listed(name: str) -> list[bool]:
         stages = networks.path(name, dtype="float64").network.stages()
-        convs = [stage for stage in stages if isinstance(stage, emit.ConvStage) and stage.pool]
-        return [emit.lists_of(stage, number, number > 0, 8) is not None for number, stage in enumerate(convs)]
+        convs = [stage for stage in stages if isinstance(stage, ConvStage) and stage.pool]
+        return [lists_of(stage, number, number > 0, 8) is not None for number, stage in enumerate(convs)]
 
     assert listed("lists behind pooling") == [True]
     assert listed("lists with padding") == [True, True]

@@ -61,12 +61,15 @@ class Network:
 
     def stages(self, keep: Collection[str] = (), training: bool = False) -> list[Stage]:
         """The fused stages. Dropout is left out unless in training; normalization that is frozen is not trained."""
-        frozen = tuple(layer.name for layer in self._layers if training and not layer.trainable)
-        wanted = (tuple(sorted(keep)), training, frozen)
+        wanted = (tuple(sorted(keep)), training, self._frozen(training))
         with self.exclusive:
             if wanted not in self._lowered:
                 self._lowered[wanted] = lower(self._layers, keep, self._engine.poolable, training)
             return self._lowered[wanted]
+
+    def _frozen(self, training: bool) -> tuple[str, ...]:
+        """The layers that are not trained, of which normalization in training depends."""
+        return tuple(layer.name for layer in self._layers if training and not layer.trainable)
 
     def _program(self, kind: str, key: tuple, make: Callable[[], Any]) -> Any:
         """The program of a kind for a key; the least recently used one makes room for a new one."""
@@ -143,7 +146,7 @@ class Network:
         made_for = layout.penalties, optimizer.limits, optimizer.kernel()
         return self._program(
             "train",
-            (n, loss, scale, id(optimizer), id(layout), *made_for),
+            (n, loss, scale, id(optimizer), id(layout), self._frozen(True), *made_for),
             lambda: self._engine.train(self.stages(training=True), n, loss, scale, optimizer, self.key),
         )
 
@@ -160,4 +163,5 @@ class Network:
             asked = sorted(set(wanted.values()))
             return self._engine.passes(stages, n, asked, Layout(trained), training, self.key)
 
-        return self._program("passes", (n, training, tuple(keep), tuple(map(id, trained))), make), wanted
+        key = n, training, tuple(keep), tuple(map(id, trained)), self._frozen(training)
+        return self._program("passes", key, make), wanted

@@ -59,7 +59,7 @@ class Engine:
         mixed = self.variant == BFLOAT16
         key = (
             mixed,
-            tuple((id(getattr(stage, "kernel", None)), getattr(stage, "pool", None)) for stage in stages),
+            tuple((tuple(map(id, stage.parameters)), getattr(stage, "pool", None)) for stage in stages),
             None if flipped is None else tuple(flipped),
         )
         with self._exclusive:

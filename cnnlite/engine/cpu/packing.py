@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cnnlite.engine.cpu.emit import Packed, conv_of, lists_of, where
+from cnnlite.engine.cpu.convolution import Packed, conv_of, lane_by_lane, lists_of
 from cnnlite.engine.cpu.narrow import Narrow, add_flip_weights, chosen, flipped_weights
+from cnnlite.engine.cpu.places import where
 from cnnlite.engine.exclusive import Exclusive
-from cnnlite.engine.stages import ConvStage, Stage
+from cnnlite.engine.stages import ConvStage, Stage, TransposedConvStage
 from cnnlite.mirrored import Mirrored, aligned_zeros
 from cnnlite_kernels.cpu import bfloat16_conv2d, conv2d, sparse
 from cnnlite_kernels.cpu.memory import NOWHERE, pointer_to
@@ -36,42 +37,65 @@ class Packing:
         self._kept: list[np.ndarray] = []
         values: dict[int, Mirrored] = {}
         for number, stage in enumerate(stages):
-            if not isinstance(stage, ConvStage):
-                self.packed.append(None)
-                continue
-            store = stage.kernel.store
-            assert store is not None
-            values[id(store)] = store.values
-            conv, w = conv_of(stage), where(stage.kernel)
+            for parameter in stage.parameters:
+                assert parameter.store is not None
+                values[id(parameter.store)] = parameter.store.values
             needs_input = bool(flipped and flipped[number])
-            lists = lists_of(stage, number, needs_input, dtype.itemsize)
-            narrow = chosen(conv, lists is not None) if mixed else Narrow()
-            plan = Plan(dtype.itemsize)
-            if narrow.forward:
-                forward = self._room(bfloat16_conv2d.packed_weights(conv), np.uint8)
-                bfloat16_conv2d.add_pack_weights(plan, conv, w, forward)
-            else:
-                forward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
-                conv2d.add_pack_weights(plan, conv, w, forward)
-            self.parts.append(Part(plan))
-            backward = NOWHERE
-            if needs_input:
-                plan = Plan(dtype.itemsize)
-                if narrow.grad_input:
-                    backward = self._room(flipped_weights(conv), np.uint8)
-                    add_flip_weights(plan, conv, w, backward)
-                elif lists is not None:
-                    backward = self._room(conv.weights, dtype)
-                    sparse.add_turned_weights(plan, conv, w, backward)
-                else:
-                    backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
-                    conv2d.add_flip_weights(plan, conv, w, backward)
-                self.parts.append(Part(plan))
-            self.packed.append(Packed(forward, backward, narrow))
+            packed = None
+            if isinstance(stage, ConvStage):
+                packed = self._convolution(stage, number, needs_input, dtype, mixed)
+            elif isinstance(stage, TransposedConvStage):
+                packed = self._transposed(stage, needs_input, dtype)
+            self.packed.append(packed)
         self._values = list(values.values())
         self._job = Job([self.parts])
         self._versions: list[int] = []
         self._exclusive = Exclusive()
+
+    def _convolution(
+        self, stage: ConvStage, number: int, needs_input: bool, dtype: np.dtype, mixed: bool
+    ) -> Packed:
+        if lane_by_lane(stage):
+            return Packed(NOWHERE, NOWHERE)
+        conv, w = conv_of(stage), where(stage.kernel)
+        lists = lists_of(stage, number, needs_input, dtype.itemsize)
+        narrow = chosen(conv, lists is not None) if mixed else Narrow()
+        plan = self._plan(dtype)
+        if narrow.forward:
+            forward = self._room(bfloat16_conv2d.packed_weights(conv), np.uint8)
+            bfloat16_conv2d.add_pack_weights(plan, conv, w, forward)
+        else:
+            forward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
+            conv2d.add_pack_weights(plan, conv, w, forward)
+        backward = NOWHERE
+        if needs_input:
+            plan = self._plan(dtype)
+            if narrow.grad_input:
+                backward = self._room(flipped_weights(conv), np.uint8)
+                add_flip_weights(plan, conv, w, backward)
+            elif lists is not None:
+                backward = self._room(conv.weights, dtype)
+                sparse.add_turned_weights(plan, conv, w, backward)
+            else:
+                backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
+                conv2d.add_flip_weights(plan, conv, w, backward)
+        return Packed(forward, backward, narrow)
+
+    def _transposed(self, stage: TransposedConvStage, needs_input: bool, dtype: np.dtype) -> Packed:
+        """The other way round: its forward pass is the gradient of a convolution's input."""
+        conv, w = conv_of(stage), where(stage.kernel)
+        forward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
+        conv2d.add_flip_weights(self._plan(dtype), conv, w, forward)
+        backward = NOWHERE
+        if needs_input:
+            backward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
+            conv2d.add_pack_weights(self._plan(dtype), conv, w, backward)
+        return Packed(forward, backward)
+
+    def _plan(self, dtype: np.dtype) -> Plan:
+        """The plan of a new part."""
+        self.parts.append(Part(Plan(dtype.itemsize)))
+        return self.parts[-1].plan
 
     def _room(self, count: int, dtype: Any):
         self._kept.append(aligned_zeros(count, dtype))

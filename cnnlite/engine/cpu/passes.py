@@ -9,9 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnlite.engine.cpu import emit
-from cnnlite.engine.cpu.emit import Gradients, Kept, Run
+from cnnlite.engine.cpu.backward import backward
+from cnnlite.engine.cpu.emit import Kept, Run
+from cnnlite.engine.cpu.normalization import Meetings
 from cnnlite.engine.cpu.packing import Packing
 from cnnlite.engine.cpu.parts import MOST_SUMS, cut
+from cnnlite.engine.cpu.places import Places
 from cnnlite.engine.stages import Stage
 from cnnlite.mirrored import aligned_zeros
 from cnnlite.parameters import Layout
@@ -21,12 +24,13 @@ from cnnlite_kernels.cpu.plan import Job, Part, Plan
 
 
 class _Backward(NamedTuple):
-    """A backward pass: where gradients of outputs are put, the job, what it leaves."""
+    """A backward pass: where gradients of outputs are put, the job, what it leaves, and where the parts work if they meet halfway."""
 
     grads: dict[int, np.ndarray]
     job: Job
     sums: np.ndarray
     grad_x: np.ndarray
+    rooms: list[np.ndarray]
 
 
 class Passes:
@@ -45,13 +49,13 @@ class Passes:
         self._stages, self._packing, self._dtype, self._layout = list(stages), packing, dtype, layout
         self._n, self._bounds = n, cut(n, MOST_SUMS)
         self._key = key  # kept alive: its address is in the plans
-        self._run = Run(packing.packed, training, pointer_to(key))
+        self._meetings = Meetings(stages, self._bounds, dtype)
+        self._run = Run(packing.packed, training, pointer_to(key), meetings=self._meetings)
         self._sample = math.prod(stages[0].in_shape)
         self.x = aligned_zeros(n * self._sample, dtype)
         self.outputs = {
             number: aligned_zeros(n * math.prod(stages[number].out_shape), dtype) for number in numbers
         }
-        self._firsts = np.array([first for first, _ in self._bounds], np.int64)
         self._kept: dict[int, list[Kept]] = {}
         plans: dict[int, Plan] = {}
         parts = []
@@ -65,17 +69,18 @@ class Passes:
             self._rooms.append(aligned_zeros(plans[size].workspace, np.uint8))
             bases = {**self._bases(number, first), Base.WORK: self._rooms[number].ctypes.data}
             parts.append(Part(plans[size], bases))
-        self._forward = Job([parts])
+        self._forward = Job(self._meetings.segments(parts))
         self._backward: dict[tuple[int, ...], _Backward] = {}
 
     def _bases(self, number: int, first: int) -> dict[Base, int]:
         x = self.x.ctypes.data + first * self._sample * self._dtype.itemsize
-        return {Base.X: x, Base.PART: self._firsts[number:].ctypes.data}
+        return {Base.X: x, Base.PART: self._meetings.rows[number].ctypes.data}
 
     def forward(self) -> None:
         """Runs all stages on `x`; the outputs asked for are then in `outputs`."""
         self._packing.update()
         self._forward.run()
+        self._meetings.changed()
         for number, out in self.outputs.items():
             h, w, c = self._stages[number].out_shape
             images = out.reshape(-1, h, w, c)
@@ -119,6 +124,7 @@ class Passes:
             len(self._bounds), -1
         )
         grad_x = aligned_zeros(self._n * self._sample, self._dtype)
+        rooms: list[np.ndarray] = []
         parts = []
         for part, (first, stop) in enumerate(self._bounds):
             size = stop - first
@@ -131,14 +137,18 @@ class Passes:
             }
             to_x = Images(pointer_to(grad_x) + first * self._sample * item, size, *self._stages[0].in_shape)
             kept = [Kept(_images(x), _images(y), _kept(places)) for x, y, places in self._kept[size]]
-            emit.backward(plan, self._stages, kept, grads, self._run, Gradients(self._layout), to_x)
+            backward(plan, self._stages, kept, grads, self._run, Places(self._layout), to_x)
             bases = {
                 **self._bases(part, first),
                 Base.KEPT: self._rooms[part].ctypes.data,
                 Base.GRADS: sums[part].ctypes.data if sums.size else 0,
             }
+            if self._meetings.any:
+                rooms.append(aligned_zeros(plan.workspace, np.uint8))
+                bases[Base.WORK] = rooms[part].ctypes.data
             parts.append(Part(plan, bases))
-        return _Backward(given, Job([parts]), sums, grad_x)
+        job = Job(self._meetings.segments(parts, parts[0].bases[Base.GRADS]))
+        return _Backward(given, job, sums, grad_x, rooms)
 
 
 def _images(images: Images) -> Images:

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlite.engine.cpu import emit
-from cnnlite.engine.cpu.emit import Gradients, Kept, Run
+from cnnlite.engine.cpu.backward import backward
+from cnnlite.engine.cpu.emit import Kept, Run
+from cnnlite.engine.cpu.normalization import Meetings
 from cnnlite.engine.cpu.packing import Packing
 from cnnlite.engine.cpu.parts import MOST_SUMS, chunks, cut
+from cnnlite.engine.cpu.places import Places
 from cnnlite.engine.cpu.update import Update
 from cnnlite.engine.stages import SMALLEST_PROBABILITY, Stage, without_activation
 from cnnlite.mirrored import aligned_zeros
 from cnnlite_kernels.cpu import losses as loss_kernels
 from cnnlite_kernels.cpu.images import Images
-from cnnlite_kernels.cpu.memory import Base, Pointer, pointer_to
+from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
 
 if TYPE_CHECKING:
@@ -99,44 +102,49 @@ class Supervised:
         stages = without_activation(stages, loss.replaces)
         self._stages, self._loss, self._scale, self._dtype = stages, loss, scale, dtype
         self.batch = batch = Batch(stages, n, dtype, loss.sparse)
-        self._firsts = np.zeros(max(n, 1), np.int64)
         training = optimizer is not None
         self._key = key  # kept alive: its address is in the plans
-        self._run = Run(packing.packed, training, pointer_to(key) if key is not None else emit.NOWHERE)
         self._layout = optimizer.layout if optimizer is not None else None
         bounds = cut(n, MOST_SUMS if training else None)
+        self._meetings = meetings = Meetings(stages, bounds, dtype)
+        self._run = Run(
+            packing.packed, training, NOWHERE if key is None else pointer_to(key), meetings=meetings
+        )
         plans: dict[int, Plan] = {}
         parts = []
+        self._rooms: list[np.ndarray] = []  # of the parts, where they meet halfway
         item = dtype.itemsize
         if self._layout is not None:
             self._grads = aligned_zeros(len(bounds) * self._layout.size, dtype).reshape(len(bounds), -1)
         for number, (first, stop) in enumerate(bounds):
             if stop - first not in plans:
                 plans[stop - first] = self._plan(stop - first)
-            self._firsts[number] = first
             bases = {
                 Base.X: batch.x.ctypes.data + first * math.prod(stages[0].in_shape) * item,
                 Base.Y: batch.targets.ctypes.data + first * (batch.targets.nbytes // n),
                 Base.W: batch.weights.ctypes.data + first * item,
                 Base.OUT: batch.losses.ctypes.data + first * item,
                 Base.EXTRA: batch.correct.ctypes.data + first * item,
-                Base.PART: self._firsts[number:].ctypes.data,
+                Base.PART: meetings.rows[number].ctypes.data,
             }
             if self._layout is not None:
                 bases[Base.GRADS] = self._grads[number].ctypes.data
+            if meetings.any:
+                self._rooms.append(aligned_zeros(plans[stop - first].workspace, np.uint8))
+                bases[Base.WORK] = self._rooms[number].ctypes.data
             parts.append(Part(plans[stop - first], bases))
-        segments = [parts]
+        segments = meetings.segments(parts, parts[0].bases.get(Base.GRADS, 0) if parts else 0)
         self._update = None
         if optimizer is not None and self._layout is not None and self._layout.size:
             self._update = Update(optimizer, self._layout, self._grads)
-            segments = [packing.parts, parts, *self._update.segments]
+            segments = [packing.parts, *segments, *self._update.segments]
         self._job = Job(segments)
 
     def _plan(self, n: int) -> Plan:
         """The plan of a part of n images, a few at a time."""
         plan = Plan(self._dtype.itemsize)
         item, sample = plan.item, math.prod(self._stages[0].in_shape)
-        for first, stop in chunks(n):
+        for first, stop in [(0, n)] if self._meetings.any else chunks(n):
             mark = plan.mark()
             x = Images(Pointer(Base.X, first * sample * item), stop - first, *self._stages[0].in_shape)
             run = self._run._replace(first=first)
@@ -144,8 +152,8 @@ class Supervised:
             grad = kept[-1].y._replace(start=plan.scratch(kept[-1].y.size * item))
             self._add_loss(plan, kept[-1], grad, first, stop - first)
             if self._layout is not None:
-                to = Gradients(self._layout, accumulate=first > 0)
-                emit.backward(plan, self._stages, kept, {len(kept) - 1: grad}, run, to)
+                to = Places(self._layout, accumulate=first > 0)
+                backward(plan, self._stages, kept, {len(kept) - 1: grad}, run, to)
             plan.free(mark)
         return plan
 
@@ -166,6 +174,7 @@ class Supervised:
         if self._update is None:
             self._packing.update()
             self._job.run()
+            self._meetings.changed()
             return self.batch
         assert self._optimizer is not None
         self._packing.fetch()
@@ -173,4 +182,5 @@ class Supervised:
         self._optimizer.advance()
         self._job.run()
         self._update.changed()
+        self._meetings.changed()
         return self.batch

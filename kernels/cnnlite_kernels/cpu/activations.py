@@ -135,8 +135,8 @@ def backward(item, kind):
 
 
 @kernel(ROWS)
-def add_to(item):
-    """y += x over images (n, h, w, c)."""
+def add(item):
+    """y = x + grad_y over images (n, h, w, c); y may be either."""
 
     def body(bases, d):
         d = carray(d, 1)[0]
@@ -144,8 +144,10 @@ def add_to(item):
             for h in range(d.h):
                 x = array_at(address(bases, d.x) + (n * d.x_image + h * d.x_row) * item, d.w * d.c, item)
                 y = array_at(address(bases, d.y) + (n * d.y_image + h * d.y_row) * item, d.w * d.c, item)
+                z_at = address(bases, d.grad_y) + (n * d.grad_y_image + h * d.grad_y_row) * item
+                z = array_at(z_at, d.w * d.c, item)
                 for i in range(d.w * d.c):
-                    y[i] += x[i]
+                    y[i] = z[i] + x[i]
 
     return body
 
@@ -254,11 +256,13 @@ def add_grad(
     )  # fmt: skip
 
 
-def add_sum(plan: Plan, x: Images, y: Images) -> None:
-    """Emits y += x."""
+def add_sum(plan: Plan, x: Images, y: Images, z: Images | None = None) -> None:
+    """Emits y = z + x, or y += x without z; y may be either."""
+    z = z or y
     plan.add(
-        add_to, plan.item,
-        x=x.first(plan.item), y=y.first(plan.item), n=x.n, h=x.h, w=x.w, c=x.c, **_images(x=x, y=y),
+        add, plan.item,
+        x=x.first(plan.item), y=y.first(plan.item), grad_y=z.first(plan.item), n=x.n, h=x.h, w=x.w, c=x.c,
+        **_images(x=x, y=y, grad_y=z),
     )  # fmt: skip
 
 

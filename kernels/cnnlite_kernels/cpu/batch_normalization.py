@@ -35,7 +35,7 @@ NORMALIZATION = np.dtype(
         (name, np.int64)
         for name in (
             "n", "h", "w", "c", "x_row", "x_image", "y_row", "y_image", "grad_y_row", "grad_y_image", "grad_x_row", "grad_x_image",
-            "fold", "lines", "number", "with_gamma", "with_beta", "with_moving",
+            "fold", "lines", "number", "stride", "with_gamma", "with_beta", "with_moving",
         )
     ]
     + [(name, np.float64) for name in ("epsilon", "momentum")]
@@ -98,7 +98,7 @@ def statistics(item):
 
 @kernel(NORMALIZATION)
 def collect_statistics(item):
-    """mean and variance (c,) from the `number` partial results (number, 2, c) over counts (int64) pixels each, in their order.
+    """mean and variance (c,) from the `number` partial results (2, c), stride bytes apart, over counts (int64) pixels each, in order.
 
     With moving averages these move towards them: moving = momentum * moving + (1 - momentum) * new. scratch: 2 c float64.
     """
@@ -112,7 +112,7 @@ def collect_statistics(item):
         squares[:] = 0
         before = 0
         for part in range(d.number):
-            partial = array_at(address(bases, d.partial) + part * 2 * d.c * DOUBLE, 2 * d.c, DOUBLE)
+            partial = array_at(address(bases, d.partial) + part * d.stride, 2 * d.c, DOUBLE)
             share = counts[part] / (before + counts[part])
             spread = before * share
             for c in range(d.c):
@@ -223,7 +223,7 @@ def sum_gradients(item):
 
 @kernel(NORMALIZATION)
 def collect_gradients(item):
-    """grad_beta = sum of grad_y, grad_gamma = sum of grad_y z, from the `number` partial sums (number, 2, c), in their order.
+    """grad_beta = sum of grad_y, grad_gamma = sum of grad_y z, from the `number` partial sums (2, c), stride bytes apart, in order.
 
     And what grad_x is made with: coefficients (3, c) = scale, the share of grad_beta and that of grad_gamma in each pixel,
     gamma r, grad_beta / pixels and r grad_gamma / pixels with r = 1 / sqrt(variance + epsilon). `lines` is the number of pixels.
@@ -236,12 +236,13 @@ def collect_gradients(item):
         grad_gamma = array_at(address(bases, d.grad_gamma), d.c, item)
         grad_beta = array_at(address(bases, d.grad_beta), d.c, item)
         coefficients = array_at(address(bases, d.coefficients), 3 * d.c, item)
-        partials = array_at(address(bases, d.partial), d.number * 2 * d.c, DOUBLE)
+        step = d.stride // DOUBLE
+        partials = array_at(address(bases, d.partial), d.number * step, DOUBLE)
         for c in range(d.c):
             total, products = 0.0, 0.0
             for part in range(d.number):
-                total += partials[2 * part * d.c + c]
-                products += partials[(2 * part + 1) * d.c + c]
+                total += partials[part * step + c]
+                products += partials[part * step + d.c + c]
             scale = 1 / math.sqrt(variance[c] + d.epsilon)
             products *= scale
             grad_beta[c] = total
@@ -315,18 +316,19 @@ def add_statistics(plan: Plan, x: Images, partial: Pointer) -> None:
 
 def add_collect_statistics(
     plan: Plan, partials: Pointer, counts: Sequence[int], c: int, mean: Pointer, variance: Pointer,
-    moving: tuple[Pointer, Pointer] | None = None, momentum: float = 0.99,
+    moving: tuple[Pointer, Pointer] | None = None, momentum: float = 0.99, stride: int = 0,
 ) -> None:  # fmt: skip
     """Emits mean and variance (c,) from what parts of `counts` pixels each wrote to partials (len(counts), 2, c).
 
-    moving: the moving mean and variance (c,), which are updated.
+    moving: the moving mean and variance (c,), which are updated. stride: bytes from one part's partials to the next, if others lie
+    in between.
     """
     mark = plan.mark()
     moving_mean, moving_variance = moving or (NOWHERE, NOWHERE)
     plan.add(
         collect_statistics, plan.item, partial=partials, counts=plan.table(counts), number=len(counts), c=c, mean=mean,
         variance=variance, moving_mean=moving_mean, moving_variance=moving_variance, with_moving=int(moving is not None),
-        momentum=momentum, scratch=plan.scratch(2 * c * DOUBLE),
+        momentum=momentum, stride=stride or 2 * c * DOUBLE, scratch=plan.scratch(2 * c * DOUBLE),
     )  # fmt: skip
     plan.free(mark)
 
@@ -359,13 +361,16 @@ def add_sum_gradients(plan: Plan, grad_y: Images, x: Images, mean: Pointer, part
 
 def add_collect_gradients(
     plan: Plan, partials: Pointer, number: int, pixels: int, c: int, variance: Pointer, gamma: Pointer | None, epsilon: float,
-    grad_gamma: Pointer, grad_beta: Pointer, coefficients: Pointer,
+    grad_gamma: Pointer, grad_beta: Pointer, coefficients: Pointer, stride: int = 0,
 ) -> None:  # fmt: skip
-    """Emits grad_gamma and grad_beta (c,), and the coefficients (3, c) of add_grad_input, from the parts' sums (number, 2, c)."""
+    """Emits grad_gamma and grad_beta (c,), and the coefficients (3, c) of add_grad_input, from the parts' sums (number, 2, c).
+
+    stride: bytes from one part's sums to the next, if others lie in between.
+    """
     plan.add(
         collect_gradients, plan.item, partial=partials, number=number, lines=pixels, c=c, variance=variance,
         gamma=gamma or NOWHERE, with_gamma=int(gamma is not None), epsilon=epsilon, grad_gamma=grad_gamma, grad_beta=grad_beta,
-        coefficients=coefficients,
+        coefficients=coefficients, stride=stride or 2 * c * DOUBLE,
     )  # fmt: skip
 
 

@@ -361,7 +361,7 @@ def input_sums(conv: Conv, grad_y: Images, grad_x: Images) -> Iterator[tuple[Row
 
 def add_grad_input(
     plan: Plan, conv: Conv, grad_y: Images, packed: Pointer, grad_x: Images, *,
-    columns: tuple[int, int] | None = None, as_it_lies: bool = False, zeros: bool = False,
+    columns: tuple[int, int] | None = None, as_it_lies: bool = False, zeros: bool = False, bias: Pointer | None = None,
 ) -> None:  # fmt: skip
     """Emits grad_x: the convolution of grad_y with the flipped weights, once for each phase of the strides.
 
@@ -370,7 +370,7 @@ def add_grad_input(
 
     columns=(first, stop), multiples of block_width: only the blocks of each group's cin that begin there. as_it_lies: `packed` is w,
     and what a product needs of it is packed just before, into scratch: for few pixels that is less to read and write. zeros: grad_x
-    holds zeros already.
+    holds zeros already. bias: numbers (cin,) that are added, where this makes the output of a transposed convolution.
     """
     cin, cout = conv.cin // conv.groups, conv.cout // conv.groups
     scattered = _scatters(conv)
@@ -402,7 +402,8 @@ def add_grad_input(
             add_product(
                 plan, grad_y.start + g * cout * plan.item, of_w, grad_x.start + g * cin * plan.item,
                 term.rows, cin, term.taps, term.k_len, packed_rows=rows_of_b if term.flipped else None,
-                flags=term.flags, within=columns, threes=True,
+                flags=term.flags | (BIAS if bias is not None and not term.flags & ACCUMULATE else 0),
+                bias=NOWHERE if bias is None else bias + g * cin * plan.item, within=columns, threes=True,
             )  # fmt: skip
             plan.free(scratch)
 

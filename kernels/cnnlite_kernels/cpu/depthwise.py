@@ -90,8 +90,10 @@ def add_grad_weights(
     grad_w: Pointer,
     *,
     channels: tuple[int, int] | None = None,
+    flags: int = 0,
 ) -> None:
-    """Emits the gradient with respect to w (kh, kw, 1, c), or only its `channels` (first, stop).
+    """Emits the gradient with respect to w (kh, kw, 1, c), or only its `channels` (first, stop). flags=ACCUMULATE adds to what is
+    there.
 
     grad_w[kh, kw, c] = sum over outputs whose tap is inside the image of x[n, row, column, c] * grad_y[n, oh, ow, c]
     """
@@ -102,7 +104,7 @@ def add_grad_weights(
     nothing = Sum((0, 0, 0), (0, 0, 0))
     parts = regions(of_outputs, conv, grad_y.row * plan.item)
     parts.sort(key=lambda region: -len(region[0].taps) * len(region[1].taps))
-    if not parts or len(parts[0][0].taps) * len(parts[0][1].taps) < kh * kw:
+    if not flags and (not parts or len(parts[0][0].taps) * len(parts[0][1].taps) < kh * kw):
         # no output has all taps inside: what none has must be 0
         add_lane_product(
             plan, x.start, grad_y.start, grad_w + first * plan.item, all_taps, stop - first, nothing
@@ -117,5 +119,5 @@ def add_grad_weights(
             grad_y.start + (int(grad_y.pixels(rows.first, columns.first)) + first) * plan.item,
             grad_w + first * plan.item, Rows(a, (i * kw + j) * c), stop - first,
             Sum((rows.size, sh * x.row, grad_y.row), (columns.size, sw * c, c)),
-            images=(x.n, x.image, grad_y.image, 0), flags=0 if number == 0 and i.size == kh * kw else ACCUMULATE,
+            images=(x.n, x.image, grad_y.image, 0), flags=flags if number == 0 and i.size == kh * kw else ACCUMULATE,
         )  # fmt: skip

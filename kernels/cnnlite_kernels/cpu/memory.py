@@ -27,7 +27,7 @@ class Base(enum.IntEnum):
     GRADS = 5
     OUT = 6
     EXTRA = 7
-    PART = 8  # int64 of this part: the number of its first image in the batch
+    PART = 8  # of this part: an int64, the number of its first image in the batch, and what it tells the other parts
     KEPT = 9  # what a forward pass left in its workspace for a backward pass that runs later
 
 

@@ -29,7 +29,7 @@ class Plan:
         self.item = item  # bytes of a number: 4 for float32, 8 for float64
         self.workspace = 0
         self._used = 0
-        self._entries: list[tuple[int, np.ndarray]] = []
+        self._segments: list[list[tuple[int, np.ndarray]]] = [[]]
         self._kept: dict[bytes, np.ndarray] = {}  # tables that descriptors point to, by content
 
     def add(self, kernel: Kernel, *integers: int, **fields: float | Pointer) -> np.ndarray:
@@ -37,8 +37,12 @@ class Plan:
         descriptor = np.zeros(1, kernel.descriptor)
         for name, value in fields.items():
             descriptor[name] = tuple(value) if isinstance(value, Pointer) else value
-        self._entries.append((kernel.address(*integers), descriptor))
+        self._segments[-1].append((kernel.address(*integers), descriptor))
         return descriptor
+
+    def meet(self) -> None:
+        """What is added from here on is another segment of a job: all parts are done with what came before."""
+        self._segments.append([])
 
     def table(self, offsets, dtype: type = np.int64) -> Pointer:
         """Keeps a table of integers for the kernels; equal tables (of the groups of a convolution, say) are kept once."""
@@ -59,17 +63,22 @@ class Plan:
         """Gives back all scratch taken since `mark`."""
         self._used = mark
 
-    def entries(self) -> np.ndarray:
+    def entries(self, segment: int = 0) -> np.ndarray:
         """Pairs (kernel, descriptor) of addresses."""
-        pairs = [(function, descriptor.ctypes.data) for function, descriptor in self._entries]
+        pairs = [(function, descriptor.ctypes.data) for function, descriptor in self._segments[segment]]
         return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 class Part(NamedTuple):
-    """A plan and where this part's memory is: addresses by base. Without one for Base.WORK the thread's workspace is used."""
+    """A plan and where this part's memory is: addresses by base. Without one for Base.WORK the thread's workspace is used, which
+    another part may write to between two segments.
+
+    segment: which of the plan's segments, where it meets the other parts (`Plan.meet`).
+    """
 
     plan: Plan
     bases: Mapping[Base, int] = {}
+    segment: int = 0
 
 
 class Job:
@@ -80,14 +89,15 @@ class Job:
 
     def __init__(self, segments: Sequence[Sequence[Part]]) -> None:
         self._plans = {id(part.plan): part.plan for parts in segments for part in parts}
-        self._entries = {key: plan.entries() for key, plan in self._plans.items()}
+        wanted = {(id(part.plan), part.segment) for parts in segments for part in parts}
+        self._entries = {(key, number): self._plans[key].entries(number) for key, number in wanted}
         self._parts = [np.zeros((len(parts), team.PART_COLUMNS), np.int64) for parts in segments]
         self.bases = [rows[:, team.PART_BASES :] for rows in self._parts]
         self._segments = np.zeros((len(segments), team.SEGMENT_COLUMNS), np.int64)
         for segment, rows, parts in zip(self._segments, self._parts, segments, strict=True):
             segment[team.PARTS], segment[team.COUNT] = rows.ctypes.data, len(parts)
             for row, part in zip(rows, parts, strict=True):
-                entries = self._entries[id(part.plan)]
+                entries = self._entries[id(part.plan), part.segment]
                 row[team.ENTRIES], row[team.KERNELS] = entries.ctypes.data, len(entries)
                 for base, address in part.bases.items():
                     row[team.PART_BASES + base] = address

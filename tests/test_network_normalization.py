@@ -1,0 +1,216 @@
+"""Batch normalization in networks on the CPU: moving averages, frozen layers, layers in two models, steps by hand and by fit."""
+
+from __future__ import annotations
+
+import networks
+import numpy as np
+import pytest
+
+import cnnlite
+from cnnlite import layers, models, optimizers
+from cnnlite.layers import BatchNormalization, Conv2D, Dense, Flatten
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+def normalizing(dtype: str = "float64", **arguments) -> models.Sequential:
+    return models.Sequential(
+        [
+            layers.Input((5, 4, 3)),
+            Conv2D(4, 3, activation="tanh"),
+            BatchNormalization(name="norm", **arguments),
+            Flatten(),
+            Dense(2),
+        ],
+        dtype=dtype,
+    )
+
+
+def moving(model: models.Sequential) -> list[np.ndarray]:
+    norm = model.get_layer("norm")
+    return [norm.moving_mean.numpy(), norm.moving_variance.numpy()]
+
+
+def below(model: models.Sequential, x: np.ndarray) -> np.ndarray:
+    """What the normalization is given, its pixels in rows."""
+    first = model.layers[0].name
+    return model.forward(x, outputs=[first])[first].reshape(-1, 4)
+
+
+def moved(before: list[np.ndarray], pixels: np.ndarray, momentum: float) -> list[np.ndarray]:
+    return [
+        momentum * old + (1 - momentum) * new
+        for old, new in zip(before, (pixels.mean(axis=0), pixels.var(axis=0)), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("how", ["forward", "train_on_batch"])
+@pytest.mark.parametrize("n", [1, 6, 37])
+def test_moving_averages_follow_the_batches(how: str, n: int) -> None:
+    model = normalizing(momentum=0.7)
+    model.compile(optimizers.SGD(0.0), "mse")
+    x, y = networks.samples(model, n), np.zeros((n, 2))
+    wanted = moved([np.zeros(4), np.ones(4)], below(model, x), 0.7)
+    if how == "forward":
+        model.forward(x, training=True)
+    else:
+        model.train_on_batch(x, y)
+    np.testing.assert_allclose(moving(model), wanted, rtol=1e-12)
+    wanted = moved(wanted, below(model, 2 * x), 0.7)
+    if how == "forward":
+        model.forward(2 * x, training=True)
+    else:
+        model.train_on_batch(2 * x, y)
+    np.testing.assert_allclose(moving(model), wanted, rtol=1e-12)
+
+
+def test_nothing_else_moves_them() -> None:
+    model = normalizing()
+    model.compile("sgd", "mse")
+    x, y = networks.samples(model, 9), np.zeros((9, 2))
+    model.train_on_batch(x, y)
+    before = moving(model)
+    model.predict(x), model.evaluate(x, y, verbose=0), model.forward(x), model(x)
+    model.backward(np.ones((9, 2)))
+    assert networks.same(moving(model), before)
+
+
+def test_predictions_follow_the_moving_averages() -> None:
+    model = normalizing(momentum=0.0)
+    model.compile(optimizers.SGD(0.0), "mse")
+    x = networks.samples(model, 6)
+    first = model.predict(x)
+    model.train_on_batch(x, np.zeros((6, 2)))
+    second = model.predict(x)
+    assert not np.allclose(first, second)
+    # with a momentum of 0 they are the batch's own
+    np.testing.assert_allclose(second, model.forward(x, training=True), rtol=1e-12)
+    np.testing.assert_allclose(model.predict(x), second, rtol=1e-12)
+    np.testing.assert_allclose(model.evaluate(x, np.zeros((6, 2)), verbose=0), (second**2).mean(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [*networks.graphs()])
+def test_a_step_by_hand_is_the_step_of_train_on_batch(name: str) -> None:
+    """forward, the loss's gradient, backward, apply: the same weights and moving averages to rounding."""
+
+    def make() -> models.Sequential:
+        cnnlite.set_random_seed(3)
+        model = networks.path(name, dtype="float64")
+        model.build()
+        return model
+
+    by_fit, by_hand = make(), make()
+    n = 11
+    x = networks.samples(by_fit, n)
+    y = np.random.default_rng(5).standard_normal((n, *by_fit.output_shape))
+    by_fit.compile(optimizers.SGD(0.1, momentum=0.5), "mse")
+    optimizer = optimizers.SGD(0.1, momentum=0.5)
+    for step in range(3):
+        cnnlite.set_random_seed(step)
+        by_fit.train_on_batch(x, y)
+        cnnlite.set_random_seed(step)
+        by_hand.zero_gradients()
+        predicted = by_hand.forward(x, training=True)
+        by_hand.backward(2 * (predicted - y) / y.size)
+        optimizer.apply(by_hand.trainable_weights)
+    for parameter, one, other in zip(
+        by_fit.weights, by_fit.get_weights(), by_hand.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-11, err_msg=parameter.path)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"scale": False, "center": False}])
+def test_frozen_layers_use_the_moving_averages_in_training(arguments: dict) -> None:
+    """Programs from before a layer was frozen, or freed, are not taken; without gamma and beta nothing else tells them apart."""
+    model = normalizing(momentum=0.5, **arguments)
+    model.compile(optimizers.SGD(0.0), "mse")
+    model.build()
+    x, y = networks.samples(model, 6), np.zeros((6, 2))
+    norm = model.get_layer("norm")
+
+    def states() -> tuple[bool, bool]:
+        """Whether a forward pass in training, and a step, change the moving averages."""
+        changes = []
+        for call in (lambda: model.forward(x, training=True), lambda: model.train_on_batch(x, y)):
+            before = moving(model)
+            call()
+            changes.append(not networks.same(moving(model), before))
+        return changes[0], changes[1]
+
+    assert states() == (True, True)
+    trained = model.forward(x, training=True)
+    norm.trainable = False
+    assert states() == (False, False)
+    frozen = model.forward(x, training=True)
+    np.testing.assert_allclose(frozen, model.predict(x), rtol=1e-12)
+    assert not np.allclose(frozen, trained)
+    norm.trainable = True
+    assert states() == (True, True)
+    np.testing.assert_allclose(model.forward(x, training=True), trained, rtol=1e-12)
+
+
+def test_gradients_through_a_frozen_layer() -> None:
+    """They are those of an affine map; gamma and beta get none."""
+    model = normalizing()
+    model.build()
+    norm = model.get_layer("norm")
+    norm.moving_variance.assign([0.5, 1.0, 2.0, 3.0])
+    norm.gamma.assign([1.0, -2.0, 0.5, 3.0])
+    x = networks.samples(model, 5)
+    grad = np.random.default_rng(0).standard_normal((5, 2))
+    model.forward(x)
+    model.zero_gradients()
+    wanted = model.backward(grad)  # outside training the layer is that map too
+    assert norm.gamma.gradient.any()
+    assert norm.beta.gradient.any()
+    norm.trainable = False
+    model.forward(x, training=True)
+    model.zero_gradients()
+    np.testing.assert_allclose(model.backward(grad), wanted, rtol=1e-12)
+    assert not norm.gamma.gradient.any()
+    assert not norm.beta.gradient.any()
+
+
+def test_a_layer_of_two_models_has_one_pair_of_averages() -> None:
+    shared = BatchNormalization(momentum=0.5, name="shared")
+    one = models.Sequential([layers.Input((3,)), shared], dtype="float64")
+    other = models.Sequential([layers.Input((3,)), Dense(3, name="dense"), shared], dtype="float64")
+    for model in (one, other):
+        model.compile(optimizers.SGD(0.0), "mse")
+        model.build()
+    x = networks.samples(one, 8)
+    one.predict(x), other.predict(x)
+    one.train_on_batch(x, x)
+    np.testing.assert_allclose(shared.moving_mean.numpy(), 0.5 * x.mean(axis=0))
+    dense = other.get_layer("dense")
+    hidden = x @ dense.kernel.numpy() + dense.bias.numpy()
+    other.train_on_batch(x, x)
+    np.testing.assert_allclose(
+        shared.moving_mean.numpy(), 0.25 * x.mean(axis=0) + 0.5 * hidden.mean(axis=0), rtol=1e-12
+    )
+    z = (x - shared.moving_mean.numpy()) / np.sqrt(shared.moving_variance.numpy() + 1e-3)
+    np.testing.assert_allclose(one.predict(x), z, rtol=1e-12)
+
+
+def test_a_network_without_anything_to_train_still_moves_the_averages() -> None:
+    model = models.Sequential([layers.Input((3,)), BatchNormalization(scale=False, center=False)])
+    model.compile("sgd", "mse")
+    x = networks.samples(model, 8)
+    model.train_on_batch(x, x)
+    np.testing.assert_allclose(model.layers[0].moving_mean.numpy(), 0.01 * x.mean(axis=0), rtol=1e-5)
+
+
+def test_two_backward_passes_over_one_forward_pass() -> None:
+    model = normalizing()
+    x = networks.samples(model, 20)
+    model.forward(x, training=True, outputs=["norm"])
+    grad = np.random.default_rng(0).standard_normal((20, 2))
+    model.zero_gradients()
+    first = model.backward(grad).copy()
+    once = model.gradients
+    inside = model.backward({"norm": np.zeros((20, 3, 2, 4))})
+    assert not inside.any()
+    second = model.backward(grad)
+    assert np.array_equal(first, second)
+    for twice, single in zip(model.gradients, once, strict=True):
+        np.testing.assert_allclose(twice, 2 * single, rtol=1e-12)
