@@ -86,3 +86,19 @@ def assert_equal_to_reference(device: Interpreted, case: ConvCase, seed: int = 0
     np.testing.assert_array_equal(found.y, found.want.y)
     np.testing.assert_array_equal(found.grad_x, found.want.grad_x)
     np.testing.assert_array_equal(found.grad_w, found.want.grad_w)
+
+
+def with_bias(
+    device: Interpreted, case: ConvCase, add: Callable[..., None] = conv2d.add_grad_input, **options: Any
+) -> None:
+    """The input's gradient plus a bias is the reference's, of integers; `add` emits it."""
+    rng = np.random.default_rng(0)
+    grad_y, w, bias = (
+        draw_integers(rng, shape, np.float32) for shape in (case.y_shape, case.w_shape, (case.cin,))
+    )
+    g = Geometry.of(case.window, case.n, case.h, case.w, case.cin, case.cout)
+    plan, grad_x = Plan(device), device.empty(int(np.prod(case.x_shape)))
+    add(plan, g, grad_y.reshape(-1), w.reshape(-1), grad_x, bias=bias, **options)
+    plan.run()
+    expected = reference.conv2d_grad_input(grad_y, w, case.x_shape, **case.options) + bias
+    np.testing.assert_array_equal(grad_x.reshape(case.x_shape), expected)

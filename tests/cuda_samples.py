@@ -265,9 +265,11 @@ def _activation(plan: Plan, kind: str, dtype: Any, aligned: bool, c: int) -> Che
 def _sum_and_fill(plan: Plan, dtype: Any, aligned: bool) -> Checks:
     x, y = integers((303,), dtype), integers((303,), dtype, SEED + 1)
     into, filled = there(plan, y), plan.scratch(303, dtype)
-    activations.add_sum(plan, there(plan, x), into, 303, aligned=aligned)
+    total = plan.scratch(303, dtype)
+    activations.add_total(plan, there(plan, x), into, total, 303, aligned=aligned)
+    activations.add_sum(plan, total, into, 303, aligned=aligned)
     activations.add_fill(plan, filled, 303, 0.5)
-    return [Check(into, x + y), Check(filled, np.full(303, 0.5))]
+    return [Check(total, x + y), Check(into, x + 2 * y), Check(filled, np.full(303, 0.5))]
 
 
 def _dropout(plan: Plan, dtype: Any, aligned: bool) -> Checks:

@@ -131,6 +131,35 @@ def test_arrays_that_are_not_aligned_give_the_same_bits() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "wanted", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0)], ids=["x", "gamma", "beta", "x and gamma"]
+)
+def test_gradients_that_nobody_wants_are_left_out(wanted: tuple[int, ...], training: bool) -> None:
+    rng = np.random.default_rng(4)
+    rows, c = 50, 5
+    x, grad_y = (draw_normals(rng, (rows * c,), np.float32) for _ in range(2))
+    gamma, mean, variance = (np.abs(draw_normals(rng, (c,), np.float32)) for _ in range(3))
+
+    def found(wanted: tuple[int, ...]) -> tuple[list[Any], int]:
+        grads = [
+            DEVICE.empty(size) if one else None for size, one in zip((x.size, c, c), wanted, strict=True)
+        ]
+        plan = Plan(DEVICE)
+        batch_normalization.add_grad(
+            plan, grad_y, x, mean, variance, gamma, 0.1, *grads, rows, c, training=training
+        )
+        plan.run()
+        return grads, len(plan.launches)
+
+    (every, launches), (some, fewer) = found((1, 1, 1)), found(wanted)
+    for one, other in zip(every, some, strict=True):
+        if other is not None:  # a factor is gamma / sqrt(...) or gamma * (1 / sqrt(...))
+            np.testing.assert_allclose(one, other, rtol=3 * np.finfo(np.float32).eps)
+    assert fewer <= launches - (not wanted[0])
+    assert training or any(wanted[1:]) or fewer == 2, "no sums: a factor of each channel, and the product"
+
+
 def test_an_empty_batch() -> None:
     empty, one = np.zeros((0, 3), np.float32), np.ones(3, np.float32)
     grads = kernels.batch_normalization_grad(empty, empty, one, one, one, device="cuda")

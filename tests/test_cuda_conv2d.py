@@ -9,7 +9,7 @@ pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip insta
 
 import cases
 from cases import ConvCase
-from cuda_convs import assert_equal_to_reference, run
+from cuda_convs import assert_equal_to_reference, run, with_bias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from interpreted import Interpreted
@@ -44,6 +44,22 @@ WIDE = (
 @pytest.mark.parametrize("case", [*cases.ODD, *DOCUMENTED, *RESNET, *WIDE], ids=str)
 def test_integers_equal_reference(case: ConvCase, aligned: bool) -> None:
     assert_equal_to_reference(DEVICE, case, aligned=aligned)
+
+
+# A product, sums that are cut, pixels that no window looks at, tiles that are aligned and that are not.
+BIASED = (
+    RESNET[1],
+    RESNET[5],
+    *WIDE[1:3],
+    WIDE[6],
+    ConvCase("odd", 2, 5, 7, 3, 5, (2, 3), (3, 2), ((1, 0), (2, 1))),
+)
+
+
+@pytest.mark.parametrize("case", BIASED, ids=str)
+def test_a_bias_of_the_gradient_of_the_input(case: ConvCase) -> None:
+    """As a transposed convolution has it."""
+    with_bias(DEVICE, case)
 
 
 @settings(max_examples=25, deadline=None)

@@ -16,6 +16,7 @@ from tensor_errors import bound
 
 pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda")
 
+from cuda_convs import with_bias
 from interpreted import Interpreted
 from numba import cuda, uint32
 
@@ -102,6 +103,12 @@ def assert_equals_reference(case: ConvCase, tensor: Tensor, seed: int = 0) -> No
 @pytest.mark.parametrize("case", [*ONE_GROUP, *LAYERS], ids=str)
 def test_integers_equal_reference(case: ConvCase, precision: str) -> None:
     assert_equals_reference(case, Tensor(case, precision))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("case", [LAYERS[2], LAYERS[4], LAYERS[6]], ids=str)
+def test_a_bias_of_the_gradient_of_the_input(case: ConvCase, precision: str) -> None:
+    with_bias(Interpreted(), case, add_grad_input, precision=precision)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -164,20 +164,20 @@ def softmax_backward(lanes: int) -> Kernel:
 
 @functools.cache
 def add_to(wide: int) -> Kernel:
-    """into += source, `wide` numbers at a time."""
+    """y = a + b, `wide` numbers at a time."""
 
     @kernel(THREADS)
-    def add(source: Reals, into: Reals, count: U64) -> None:
-        """into[i] += source[i] for i < count."""
+    def add(a: Reals, b: Reals, y: Reals, count: U64) -> None:
+        """y[i] = a[i] + b[i] for i < count; y (count,) may be a or b (count,)."""
         i, step = first_of(wide), step_of(wide)
         if wide == 4:
             while i + uint64(4) <= count:
-                a, b = load4(source, i), load4(into, i)
-                store4(into, i, (b[0] + a[0], b[1] + a[1], b[2] + a[2], b[3] + a[3]))
+                p, q = load4(a, i), load4(b, i)
+                store4(y, i, (p[0] + q[0], p[1] + q[1], p[2] + q[2], p[3] + q[3]))
                 i += step
             step = uint64(1)
         while i < count:
-            into[i] += source[i]
+            y[i] = a[i] + b[i]
             i += step
 
     return add
@@ -236,8 +236,13 @@ def add_grad(
 
 def add_sum(plan: Plan, source: Any, into: Any, count: int, *, aligned: bool = True) -> None:
     """Emits into[:count] += source[:count]."""
-    wide = wide_of(aligned, source, into)
-    plan.add(add_to(wide), blocks_of(plan, count, wide), source, into, count)
+    add_total(plan, into, source, into, count, aligned=aligned)
+
+
+def add_total(plan: Plan, a: Any, b: Any, y: Any, count: int, *, aligned: bool = True) -> None:
+    """Emits y[:count] = a[:count] + b[:count]; y may be a or b."""
+    wide = wide_of(aligned, a, b, y)
+    plan.add(add_to(wide), blocks_of(plan, count, wide), a, b, y, count)
 
 
 def add_fill(plan: Plan, array: Any, count: int, value: float) -> None:

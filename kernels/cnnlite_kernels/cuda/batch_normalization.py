@@ -375,22 +375,41 @@ def add_grad(
 ) -> None:  # fmt: skip
     """Emits the gradients with respect to x (rows, c), gamma and beta (c,); training: whether mean and variance are x's own.
 
-    grad_x may be grad_y or x; gamma is 1 where None. Without rows grad_gamma and grad_beta are 0.
+    grad_x may be grad_y or x; gamma is 1 where None. Any of the gradients may be None, and is then not wanted. Without rows grad_gamma
+    and grad_beta are 0.
     """
-    columns = _columns(c)
-    pieces, block_rows, column_blocks = row_pieces(plan, rows, c, columns)
-    partial, sums, factors = (plan.scratch(count * c, x.dtype) for count in (2 * pieces, 2, 3))
-    plan.add(
-        sum_gradients, pieces * column_blocks, grad_y, x, mean, partial, rows, c, block_rows, columns, column_blocks
-    )  # fmt: skip
-    add_bias_grad(plan, partial, sums, pieces, 2 * c)
+    factors = plan.scratch(3 * c, x.dtype)
     flags = (0 if gamma is None else GAMMA) | (TRAINING if training else 0)
-    plan.add(
-        coefficients, -(-c // THREADS), sums, variance, variance if gamma is None else gamma, grad_gamma, grad_beta, factors, c,
-        max(1, rows), epsilon, flags,
-    )  # fmt: skip
-    wide = wide_of(aligned and c % 4 == 0, x, grad_y, grad_x)
-    blocks = blocks_of(plan, rows * c, wide)
-    plan.add(
-        backward(wide), blocks, grad_y, x, mean, factors, grad_x, rows * c, c, _step(blocks, wide, c), flags
-    )
+    gamma = variance if gamma is None else gamma
+    if grad_gamma is None and grad_beta is None and not training:
+        plan.add(scales, -(-c // THREADS), variance, gamma, factors, c, epsilon, flags)
+    else:
+        columns = _columns(c)
+        pieces, block_rows, column_blocks = row_pieces(plan, rows, c, columns)
+        partial, sums = plan.scratch(2 * pieces * c, x.dtype), plan.scratch(2 * c, x.dtype)
+        plan.add(
+            sum_gradients, pieces * column_blocks, grad_y, x, mean, partial, rows, c, block_rows, columns, column_blocks
+        )  # fmt: skip
+        add_bias_grad(plan, partial, sums, pieces, 2 * c)
+        to_gamma, to_beta = (
+            plan.scratch(c, x.dtype) if one is None else one for one in (grad_gamma, grad_beta)
+        )
+        plan.add(
+            coefficients, -(-c // THREADS), sums, variance, gamma, to_gamma, to_beta, factors, c, max(1, rows), epsilon, flags
+        )  # fmt: skip
+    if grad_x is not None:
+        wide = wide_of(aligned and c % 4 == 0, x, grad_y, grad_x)
+        blocks = blocks_of(plan, rows * c, wide)
+        plan.add(
+            backward(wide),
+            blocks,
+            grad_y,
+            x,
+            mean,
+            factors,
+            grad_x,
+            rows * c,
+            c,
+            _step(blocks, wide, c),
+            flags,
+        )

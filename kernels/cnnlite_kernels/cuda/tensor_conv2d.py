@@ -90,11 +90,12 @@ def _outputs(g: Geometry) -> tuple[Rows, list[Phase], list[Phase]]:
 
 
 def add_grad_input(
-    plan: Plan, g: Geometry, grad_y: Any, w: Any, grad_x: Any, aligned: bool = True, precision: str | None = None
+    plan: Plan, g: Geometry, grad_y: Any, w: Any, grad_x: Any, aligned: bool = True, precision: str | None = None,
+    bias: Any = None,
 ) -> None:  # fmt: skip
     """Emits grad_x (n, h, w, cin) from grad_y (n, oh, ow, cout) and w (kh, kw, cin, cout), a product for each phase of the strides.
 
-    See add_forward. No pixel is written twice, and one that no window covers gets 0.
+    See add_forward. No pixel is written twice, and one that no window covers gets 0; and then bias (cin,) is added, if there is one.
     """
     precision = precision or precisions.get_matmul_precision()
     if not (g.n and g.h and g.w and g.cin):
@@ -129,7 +130,7 @@ def add_grad_input(
         grads = grad_x[(v.first * g.w + h.first) * g.cin :]
         add_product(
             plan, precision, packed[begin:end], weights, grads, g.n * v.length * h.length, g.cin,
-            taps * chunks, pixels, (g.sw * g.cin, g.sh * g.w * g.cin, g.h * g.w * g.cin), aligned=aligned,
+            taps * chunks, pixels, (g.sw * g.cin, g.sh * g.w * g.cin, g.h * g.w * g.cin), bias=bias, aligned=aligned,
         )  # fmt: skip
 
 
