@@ -15,7 +15,7 @@ from stand_in_driver import Driver
 
 import cnnlite
 from cnnlite import callbacks, layers, losses, models, optimizers
-from cnnlite.engine.cuda import emit
+from cnnlite.engine.cuda import stage_backward
 from cnnlite.layers import Activation, Conv2D, Dense, Flatten, MaxPooling2D
 from cnnlite.models import steps
 from cnnlite_kernels.cuda import gpu
@@ -58,13 +58,13 @@ def test_a_step_of_the_documented_network() -> None:
 
 def test_the_comparison_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gradient that is twice what it should be gives other weights."""
-    add_bias_grad = emit.gradients.add_bias_grad
+    add_bias_grad = stage_backward.gradients.add_bias_grad
 
     def wrong(plan: Any, grad: Any, grad_b: Any, rows: int, c: int) -> None:
         add_bias_grad(plan, grad, grad_b, rows, c)
-        emit.activations.add_sum(plan, grad_b, grad_b, c)
+        stage_backward.activations.add_sum(plan, grad_b, grad_b, c)
 
-    monkeypatch.setattr(emit.gradients, "add_bias_grad", wrong)
+    monkeypatch.setattr(stage_backward.gradients, "add_bias_grad", wrong)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         both(networks.small, lambda: optimizers.SGD(0.1), SPARSE, labelled((6,), 3, (6,)))
 

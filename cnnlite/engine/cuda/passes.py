@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnlite.engine.cuda import emit
-from cnnlite.engine.cuda.emit import Gradients, Rooms
+from cnnlite.engine.cuda.operands import Gradients, Run
 from cnnlite.engine.cuda.programs import KEY
-from cnnlite.engine.cuda.running import changed, fetch, weights_of
+from cnnlite.engine.cuda.running import changed, fetch, statistics_of, weights_of
+from cnnlite.engine.cuda.sizes import inputs, outputs
 from cnnlite.engine.cuda.staging import Field, Staging, zeros
 from cnnlite.engine.stages import Stage
 from cnnlite.parameters import Layout
@@ -40,9 +41,9 @@ class Passes:
     ) -> None:  # fmt: skip
         self._mixed_precision = mixed_precision
         self._device, self._stages, self._n, self._layout, self._key = device, list(stages), n, layout, key
-        self._weights = weights_of(stages)
-        self._up = Staging(device, [Field("x", emit.inputs(stages[0], n), "float32"), KEY])
-        counts = {number: emit.outputs(stages[number], n) for number in numbers}
+        self._weights, self._statistics = weights_of(stages), statistics_of(stages)
+        self._up = Staging(device, [Field("x", inputs(stages[0], n), "float32"), KEY])
+        counts = {number: outputs(stages[number], n) for number in numbers}
         self._down = Staging(
             device, [Field(str(number), count, "float32") for number, count in counts.items()]
         )
@@ -51,7 +52,7 @@ class Passes:
         plan = Plan(device)
         outs = {number: self._down.device[str(number)] for number in numbers}
         up = self._up.device
-        self._kept = emit.forward(plan, self._stages, n, up["x"], up["key"], keep=True, outs=outs)
+        self._kept = emit.forward(Run(plan, n, up["key"]), self._stages, up["x"], keep=True, outs=outs)
         self._forward = plan.graph()
         self._backward: dict[tuple[tuple[int, ...], str], _Backward] = {}
 
@@ -61,6 +62,7 @@ class Passes:
         self._up.host["key"][:] = self._key
         self._up.upload()
         self._forward()
+        changed(self._device, self._statistics)
         self._down.download()
         self._device.synchronize()
 
@@ -89,14 +91,14 @@ class Passes:
         return made.down.host["grad_x"]
 
     def _make_backward(self, numbers: tuple[int, ...]) -> _Backward:
-        given = [Field(str(i), emit.outputs(self._stages[i], self._n), "float32") for i in numbers]
-        up = Staging(self._device, [*given, KEY])
-        down = Staging(self._device, [Field("grad_x", emit.inputs(self._stages[0], self._n), "float32")])
+        fields = [Field(str(i), outputs(self._stages[i], self._n), "float32") for i in numbers]
+        up = Staging(self._device, [*fields, KEY])
+        down = Staging(self._device, [Field("grad_x", inputs(self._stages[0], self._n), "float32")])
         plan, layout = Plan(self._device), self._layout
         grads = zeros(self._device, layout.size)
+        given = {i: up.device[str(i)] for i in numbers}
         emit.backward(
-            plan, self._stages, self._n, self._kept, {i: up.device[str(i)] for i in numbers}, up.device["key"],
-            Gradients(layout, grads), Rooms(plan, self._stages, self._n), down.device["grad_x"],
+            Run(plan, self._n, up.device["key"]), self._stages, self._kept, given, Gradients(layout, grads), down.device["grad_x"]
         )  # fmt: skip
         for r in layout.ranges:
             target = r.store.grads.on(self._device)[r.start : r.start + r.size]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnlite.engine.cuda import emit
-from cnnlite.engine.cuda.emit import Gradients, Rooms
-from cnnlite.engine.cuda.running import changed, fetch, weights_of
+from cnnlite.engine.cuda.operands import Gradients, Run
+from cnnlite.engine.cuda.running import changed, fetch, statistics_of, weights_of
+from cnnlite.engine.cuda.sizes import inputs, outputs
 from cnnlite.engine.cuda.staging import Field, Staging, milestone, zeros
 from cnnlite.engine.cuda.update import SETTINGS, add_penalties, add_update, moved, penalty_sums
 from cnnlite.engine.stages import SMALLEST_PROBABILITY, Stage, without_activation
-from cnnlite.mirrored import Mirrored
 from cnnlite_kernels.cuda import losses as loss_kernels
 from cnnlite_kernels.cuda.plan import Plan
 
@@ -35,13 +35,12 @@ class Predict:
 
     def __init__(self, device: Any, stages: Sequence[Stage], n: int) -> None:
         self._device, self._weights = device, weights_of(stages)
-        self._in = Staging(device, [Field("x", emit.inputs(stages[0], n), "float32")], SIDES)
-        self._out = Staging(device, [Field("y", emit.outputs(stages[-1], n), "float32")], SIDES)
+        self._in = Staging(device, [Field("x", inputs(stages[0], n), "float32")], SIDES)
+        self._out = Staging(device, [Field("y", outputs(stages[-1], n), "float32")], SIDES)
         self._side = 0
         plan = Plan(device)
-        emit.forward(
-            plan, stages, n, self._in.device["x"], keep=False, outs={len(stages) - 1: self._out.device["y"]}
-        )
+        outs = {len(stages) - 1: self._out.device["y"]}
+        emit.forward(Run(plan, n), stages, self._in.device["x"], keep=False, outs=outs)
         self.run = plan.graph()
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
@@ -125,9 +124,12 @@ class Supervised:
         stages = without_activation(stages, loss.replaces)
         self._device, self._optimizer, self._key = device, optimizer, key
         self._weights = weights_of(stages)
-        outputs = math.prod(stages[-1].out_shape)
-        targets = Field("targets", n, "int32") if loss.sparse else Field("targets", n * outputs, "float32")
-        x, weights = Field("x", emit.inputs(stages[0], n), "float32"), Field("weights", n, "float32")
+        targets = (
+            Field("targets", n, "int32")
+            if loss.sparse
+            else Field("targets", outputs(stages[-1], n), "float32")
+        )
+        x, weights = Field("x", inputs(stages[0], n), "float32"), Field("weights", n, "float32")
         self._up = Staging(device, [x, targets, weights, SETTINGS, KEY], SIDES)
         self._layout = optimizer.layout if optimizer is not None else None
         plan = Plan(device)
@@ -140,25 +142,24 @@ class Supervised:
         self._down = Staging(device, told, SIDES)
         self._batches = list(map(Batch, self._up.hosts))
         self._side = 0
-        self._moved: list[Mirrored] = []
+        self._moved = statistics_of(stages)
         self._emit(plan, stages, n, loss, scale)
         self.run = plan.graph()
 
     def _emit(self, plan: Plan, stages: Sequence[Stage], n: int, loss: LossKernel, scale: float) -> None:
         up, optimizer, layout = self._up.device, self._optimizer, self._layout
-        kept = emit.forward(plan, stages, n, up["x"], up["key"], keep=layout is not None)
-        rooms = grad = None
+        run = Run(plan, n, up["key"])
+        kept = emit.forward(run, stages, up["x"], keep=layout is not None)
+        y, grad = kept[-1].y, None
         if layout is not None:
-            rooms = Rooms(plan, stages, n)
-            grad = rooms.into(len(stages))
-        self._add_loss(plan, loss, kept[-1].y, grad, n, math.prod(stages[-1].out_shape), scale)
-        if optimizer is not None and layout is not None and rooms is not None and layout.size:
+            grad = plan.scratch(outputs(stages[-1], n))
+        self._add_loss(plan, loss, y, grad, n, math.prod(stages[-1].out_shape), scale)
+        if optimizer is not None and layout is not None and layout.size:
             grads = zeros(self._device, layout.size)  # those between parameters stay
-            to = Gradients(layout, grads)
             add_penalties(plan, layout, self._down.device["penalties"])
-            emit.backward(plan, stages, n, kept, {len(stages) - 1: grad}, up["key"], to, rooms)
+            emit.backward(run, stages, kept, {len(stages) - 1: grad}, Gradients(layout, grads))
             add_update(plan, optimizer, layout, grads, up["settings"])
-            self._moved = moved(optimizer, layout)
+            self._moved += moved(optimizer, layout)
 
     def _add_loss(
         self, plan: Plan, loss: LossKernel, y: Any, grad: Any, n: int, c: int, scale: float

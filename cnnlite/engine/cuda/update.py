@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnnlite.engine.cuda.emit import where
+from cnnlite.engine.cuda.operands import where
 from cnnlite.engine.cuda.running import changed, fetch
 from cnnlite.engine.cuda.staging import Field, Staging
 from cnnlite.mirrored import Mirrored

@@ -1,0 +1,100 @@
+"""Which numbers of a plan share memory: those that nobody needs at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cnnlite.engine.cuda.sizes import inputs, outputs
+from cnnlite.engine.stages import AddStage, Stage, numbers_of
+from cnnlite_kernels.cuda.plan import Plan
+
+
+class Life(NamedTuple):
+    """Of `size` numbers: the moment when they are first written, and the one when they are last read."""
+
+    first: int
+    last: int
+    size: int
+
+
+def share(plan: Plan, lives: Mapping[int, Life]) -> dict[int, Any]:
+    """An array of scratch for each of `lives`; no two that live at the same moment have memory in common.
+
+    Where each is read only by the next one, they take two rooms in turn.
+    """
+    sizes: list[int] = []
+    until: list[int] = []
+    room_of: dict[int, int] = {}
+    for number, life in sorted(lives.items(), key=lambda item: item[1].first):
+        free = [room for room, last in enumerate(until) if last < life.first]
+        if free:  # the smallest that is large enough, or else the largest
+            room = min(free, key=lambda room: (sizes[room] < life.size, abs(sizes[room] - life.size)))
+        else:
+            room = len(sizes)
+            sizes.append(0)
+            until.append(0)
+        sizes[room], until[room], room_of[number] = max(sizes[room], life.size), life.last, room
+    rooms = [plan.scratch(size or 1) for size in sizes]
+    return {number: rooms[room][: lives[number].size] for number, room in room_of.items()}
+
+
+def readers_of(stages: Sequence[Stage]) -> dict[int, list[int]]:
+    """By the number of a stage, or -1 for the network's input: the numbers of the stages that read its output, in order.
+
+    A stage that reads it twice is there twice. Whoever reads the network's own output has the number behind the last.
+    """
+    readers = {number: [number + 1] for number in range(-1, len(stages))}
+    for number, stage in enumerate(stages):
+        for source in numbers_of(stages, stage):
+            readers[source].append(number)
+    return {number: sorted(found) for number, found in readers.items()}
+
+
+def for_outputs(plan: Plan, stages: Sequence[Stage], n: int, given: Mapping[int, Any]) -> dict[int, Any]:
+    """Where the output of each stage goes that is not kept: to `given`, by number, or to a room that others take later."""
+    lives = {
+        number: Life(number, readers[-1], outputs(stages[number], n))
+        for number, readers in readers_of(stages).items()
+        if number >= 0 and number not in given
+    }
+    return {**share(plan, lives), **given}
+
+
+def for_gradients(
+    plan: Plan, stages: Sequence[Stage], n: int, needed: Sequence[bool], given: Mapping[int, Any]
+) -> tuple[dict[int, Any], Any]:
+    """Where the gradients with respect to stages' outputs wait until the backward pass goes through the stage.
+
+    Args:
+        needed: for each stage, whether anybody needs that gradient.
+        given: those that have a place, by number, one or more; under -1 the place for the one of the network's input.
+
+    Returns:
+        The places of all that are needed, by number: what only an AddStage reads has the array of the sum's own gradient. And
+        room for a gradient that is added to one that waits already, None where there is none.
+    """
+    readers = readers_of(stages)
+    lives: dict[int, Life] = {}
+    owner = {number: number for number in given}
+    for number in reversed(range(max(given))):  # above there are none
+        if number in given or not needed[number]:
+            continue
+        after = number + 1
+        if isinstance(stages[after], AddStage) and readers[number] == [after]:
+            one = owner[number] = owner[after]
+            if one in lives:
+                lives[one] = lives[one]._replace(last=-number)
+        else:
+            owner[number] = number
+            # a backward pass goes down the numbers: its moments are those below 0
+            lives[number] = Life(-readers[number][-1], -number, outputs(stages[number], n))
+    places = {**share(plan, lives), **given}
+    met = [
+        number
+        for number in owner
+        if len(readers[number]) > 1 or (0 <= number < max(given) and number in given)
+    ]
+    counts = [inputs(stages[0], n) if number < 0 else outputs(stages[number], n) for number in met]
+    spare = plan.scratch(max(counts)) if counts else None
+    return {number: places[owner[number]] for number in owner}, spare
