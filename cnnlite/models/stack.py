@@ -131,7 +131,7 @@ class Stack:
         """Puts a layer on top.
 
         Raises:
-            TypeError: not a layer. ValueError: a name that is there already, shapes that do not fit.
+            TypeError: not a layer. ValueError: a name that is there already, one to join that is not, shapes that do not fit.
         """
         if isinstance(layer, Input):
             if self.layers or self.input_shape:
@@ -168,17 +168,15 @@ class Stack:
                 f"{self.name}: expected layers of dtype {self.dtype}, got {layer.name} of {layer.dtype}; give the model the dtype: "
                 f'Sequential(..., dtype="{layer.dtype}").'
             )
-        before = self.layers[-1].output_shape if self.layers else self.input_shape
-        if not self.layers and before is None:
-            before = layer.given_input_shape or layer.input_shape
-        if before is not None and not self.layers:
-            layer.prepare(before, [before for _ in layer.sources])
-            self.input_shape = before
-        elif before is not None:
-            shapes = {INPUT: self.input_shape, **{other.name: other.output_shape for other in self.layers}}
-            sources = [shape for name in layer.sources if (shape := shapes[name]) is not None]
-            if len(sources) == len(layer.sources):
-                layer.prepare(before, sources)
+        given = self.input_shape
+        if not self.layers and given is None:
+            given = layer.given_input_shape or layer.input_shape
+        shapes = {INPUT: given, **{other.name: other.output_shape for other in self.layers}}
+        before, *sources = (shapes[name] for name in (known[-1], *layer.sources))
+        if before is not None and None not in sources:
+            layer.prepare(before, sources)  # type: ignore[arg-type]
+        if not self.layers:
+            self.input_shape = given
         self.layers.append(layer)
         self._changed()
 
