@@ -106,6 +106,30 @@ def test_saved_models_join_the_same_layers(tmp_path: Path) -> None:
     assert [layer.sources for layer in loaded.layers] == [layer.sources for layer in model.layers]
     assert loaded.get_layer("joined").output_shape == (8, 8, 13)
     assert networks.same(loaded.get_weights(), model.get_weights())
+    x = networks.samples(model, 5)
+    assert np.array_equal(loaded.predict(x), model.predict(x))
+
+
+def test_numbers() -> None:
+    """Exact integers: sums of the outputs that are named, and their channels in the order of the names."""
+    one = {"kernel_initializer": "ones", "use_bias": False}
+    model = models.Sequential(
+        [
+            layers.Input((1, 2, 1)),
+            Conv2D(2, 1, name="a", **one),
+            layers.Dense(1, name="b", **one),
+            Add("input", name="c"),
+            Concatenate("a", "input", "b", name="d"),
+        ]
+    )
+    x = np.array([1.0, 10.0], np.float32).reshape(1, 1, 2, 1)
+    assert model.predict(x)[0, 0].tolist() == [[3, 1, 1, 1, 2], [30, 10, 10, 10, 20]]
+    outputs = model.forward(x, outputs=["c", "d"])
+    assert outputs["c"].ravel().tolist() == [3, 30]
+    grad = np.zeros((1, 1, 2, 5), np.float32)
+    grad[..., :] = [1000, 100, 100, 10, 1]
+    # through c: 1 + 2 for its path by b; a's two channels; the input itself; b, which is twice x
+    assert model.backward({"d": grad}).ravel().tolist() == [3000 + 200 + 10 + 2] * 2
 
 
 def test_layers_shared_by_models() -> None:
