@@ -35,3 +35,9 @@ def keras_figures() -> dict[str, Any]:
 def keras_layers() -> dict[str, Any]:
     """What Keras's layers computed: tools/make_keras_layers.py."""
     return json.loads(Path(__file__).with_name("data").joinpath("keras_layers.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def keras_networks_figures() -> dict[str, Any]:
+    """How networks trained in Keras: tools/make_keras_networks.py."""
+    return json.loads(Path(__file__).with_name("data").joinpath("keras_networks.json").read_text("utf-8"))
