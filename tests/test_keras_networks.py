@@ -6,14 +6,17 @@ averages of batch normalization.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras_networks
+import networks
 import numpy as np
 import pytest
 from keras_networks import NETWORKS
 
 import cnnlite
+from cnnlite import models
 
 DIGITS = 1e-10
 # What TensorFlow rounds to float32 though all else is float64: 0.2 and 0.3 by 1.5e-8 and 4e-8 of themselves; pixels by 6e-8.
@@ -61,3 +64,18 @@ def test_another_formula_would_show(
     monkeypatch.setitem(NETWORKS, name, network._replace(layers=described))
     found = differences(keras_networks.train(cnnlite, name), keras_networks_figures[name])
     assert max(found.values()) > 1000 * DIGITS
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_saved_models_are_the_same(tmp_path: Path, name: str) -> None:
+    """All layers come back from a file, with their weights and the optimizer's state: training goes on bit for bit."""
+    model = keras_networks.build(cnnlite, name)
+    shapes = model.input_shape, model.output_shape
+    x, y = (keras_networks.numbers(4, *shape, seed=seed) for seed, shape in enumerate(shapes))
+    model.train_on_batch(x, y)
+    model.save(tmp_path / "model")
+    loaded = models.load_model(tmp_path / "model")
+    assert loaded.get_config() == model.get_config()
+    assert np.array_equal(loaded.predict(x), model.predict(x))
+    assert loaded.train_on_batch(x, y) == model.train_on_batch(x, y)
+    assert networks.same(loaded.get_weights(), model.get_weights())
