@@ -9,7 +9,15 @@ from cnnlite.engine.cpu.flow import room
 from cnnlite.engine.cpu.narrow import Narrow
 from cnnlite.engine.cpu.places import Places, where
 from cnnlite.engine.stages import ConvStage, Stage, TransposedConvStage
-from cnnlite_kernels.cpu import activations, bfloat16_conv2d, conv2d, depthwise, few_taps, sparse
+from cnnlite_kernels.cpu import (
+    activations,
+    bfloat16_conv2d,
+    conv2d,
+    depthwise,
+    few_channels,
+    few_taps,
+    sparse,
+)
 from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear_halo, with_halo
 from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
@@ -35,10 +43,16 @@ def lane_by_lane(stage: ConvStage) -> bool:
     return stage.pool is None and depthwise.is_depthwise(conv_of(stage))
 
 
+def by_dots(stage: ConvStage | TransposedConvStage) -> bool:
+    """Whether what a convolution's input has few channels of, its gradient or a transposed one's output, is made by few_channels.py,
+    which reads weights and images as they lie."""
+    return few_channels.is_better(conv_of(stage))
+
+
 def halo_read(stage: Stage):
     """The halo that a stage reads around its input; without it the input is copied."""
     if isinstance(stage, TransposedConvStage):
-        return conv2d.grad_halo(conv_of(stage))
+        return NO_HALO if by_dots(stage) else conv2d.grad_halo(conv_of(stage))
     if isinstance(stage, ConvStage) and not lane_by_lane(stage):
         return conv_of(stage).halo
     return NO_HALO
@@ -111,12 +125,13 @@ def add_backward(
         return
     # the gradient before activation and pooling, with zeros around it where grad_input reads them
     before, by_lanes = grad, lane_by_lane(stage)
+    as_it_lies = by_lanes or by_dots(stage)
     if stage.pool or stage.activation:
         # else it gets its halo when it is rounded
-        wide = grad_x is not None and not packed.narrow.grad_input and not by_lanes
+        wide = grad_x is not None and not packed.narrow.grad_input and not as_it_lies
         halo = conv2d.grad_halo(conv) if wide else NO_HALO
         before = room(plan, x.n, (*conv.output, conv.cout), halo)
-    if grad_x is not None and not by_lanes:
+    if grad_x is not None and not as_it_lies:
         add_clear_halo(plan, before)
     if stage.pool:
         activations.add_unpool(plan, grad, index, y, before, stage.pool, grad_b, to.accumulate)
@@ -137,6 +152,8 @@ def add_backward(
         narrow.add_grad_input(plan, conv, before, packed.backward, grad_x)
     elif grad_x is not None and by_lanes:
         depthwise.add_grad_input(plan, conv, before, where(stage.kernel), grad_x)
+    elif grad_x is not None and as_it_lies:
+        few_channels.add_grad_input(plan, conv, before, where(stage.kernel), grad_x)
     elif grad_x is not None:
         conv2d.add_grad_input(plan, conv, before, packed.backward, grad_x)
 
@@ -152,7 +169,10 @@ def add_transposed_forward(
 ) -> None:
     """Emits y = conv2d_transpose(x) + bias."""
     bias = None if stage.bias is None else where(stage.bias)
-    conv2d.add_grad_input(plan, conv_of(stage), x, packed.forward, y, bias=bias)
+    if by_dots(stage):
+        few_channels.add_grad_input(plan, conv_of(stage), x, where(stage.kernel), y, bias)
+    else:
+        conv2d.add_grad_input(plan, conv_of(stage), x, packed.forward, y, bias=bias)
 
 
 def add_transposed_backward(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlite.engine.cpu.convolution import Packed, conv_of, lane_by_lane, lists_of
+from cnnlite.engine.cpu.convolution import Packed, by_dots, conv_of, lane_by_lane, lists_of
 from cnnlite.engine.cpu.narrow import Narrow, add_flip_weights, chosen, flipped_weights
 from cnnlite.engine.cpu.places import where
 from cnnlite.engine.exclusive import Exclusive
@@ -60,6 +60,8 @@ class Packing:
         conv, w = conv_of(stage), where(stage.kernel)
         lists = lists_of(stage, number, needs_input, dtype.itemsize)
         narrow = chosen(conv, lists is not None) if mixed else Narrow()
+        if by_dots(stage):
+            narrow = narrow._replace(grad_input=False)
         plan = self._plan(dtype)
         if narrow.forward:
             forward = self._room(bfloat16_conv2d.packed_weights(conv), np.uint8)
@@ -76,7 +78,7 @@ class Packing:
             elif lists is not None:
                 backward = self._room(conv.weights, dtype)
                 sparse.add_turned_weights(plan, conv, w, backward)
-            else:
+            elif not by_dots(stage):
                 backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
                 conv2d.add_flip_weights(plan, conv, w, backward)
         return Packed(forward, backward, narrow)
@@ -84,9 +86,10 @@ class Packing:
     def _transposed(self, stage: TransposedConvStage, needs_input: bool, dtype: np.dtype) -> Packed:
         """The other way round: its forward pass is the gradient of a convolution's input."""
         conv, w = conv_of(stage), where(stage.kernel)
-        forward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
-        conv2d.add_flip_weights(self._plan(dtype), conv, w, forward)
-        backward = NOWHERE
+        forward = backward = NOWHERE
+        if not by_dots(stage):
+            forward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
+            conv2d.add_flip_weights(self._plan(dtype), conv, w, forward)
         if needs_input:
             backward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
             conv2d.add_pack_weights(self._plan(dtype), conv, w, backward)

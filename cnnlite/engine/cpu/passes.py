@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +18,12 @@ from cnnlite.engine.cpu.places import Places
 from cnnlite.engine.stages import Stage
 from cnnlite.mirrored import aligned_zeros
 from cnnlite.parameters import Layout
+from cnnlite_kernels.cpu import gradients
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import Base, Pointer, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
+
+PIECE = 1 << 14  # numbers of the gradients' sum that a thread takes at a time
 
 
 class _Backward(NamedTuple):
@@ -108,12 +111,11 @@ class Passes:
         for number in numbers:
             made.grads[number][...] = np.asarray(grads[number]).reshape(-1)
         self._packing.update()
+        for store in self._layout.stores:
+            store.grads.host  # noqa: B018 - asking brings what another device has changed
         made.job.run()
-        for r in self._layout.ranges:
-            target = r.store.grads.host[r.start : r.start + r.size]
-            for part in made.sums:  # always in their order
-                target += part[r.place : r.place + r.size]
-            r.store.grads.changed()
+        for store in self._layout.stores:
+            store.grads.changed()
         return made.grad_x
 
     def _make_backward(self, numbers: tuple[int, ...]) -> _Backward:
@@ -147,8 +149,23 @@ class Passes:
                 rooms.append(aligned_zeros(plan.workspace, np.uint8))
                 bases[Base.WORK] = rooms[part].ctypes.data
             parts.append(Part(plan, bases))
-        job = Job(self._meetings.segments(parts, parts[0].bases[Base.GRADS]))
+        segments = self._meetings.segments(parts, parts[0].bases[Base.GRADS])
+        job = Job([*segments, list(self._collect(sums))])
         return _Backward(given, job, sums, grad_x, rooms)
+
+    def _collect(self, sums: np.ndarray) -> Iterator[Part]:
+        """The parts that add the gradients of all parts, (parts, layout.size), to those of the stores, always in their order."""
+        item = self._dtype.itemsize
+        for r in self._layout.ranges:
+            for first in range(0, r.size, PIECE):
+                plan = Plan(item)
+                plan.add(
+                    gradients.collect, item,
+                    parts=pointer_to(sums) + (r.place + first) * item, number=len(sums), stride=self._layout.size,
+                    grads=pointer_to(r.store.grads.host) + (r.start + first) * item, count=min(PIECE, r.size - first),
+                    accumulate=1,
+                )  # fmt: skip
+                yield Part(plan)
 
 
 def _images(images: Images) -> Images:

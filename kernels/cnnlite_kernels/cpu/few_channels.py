@@ -19,7 +19,7 @@ from cnnlite_kernels.cpu.conv2d import Conv
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.jit import kernel
-from cnnlite_kernels.cpu.memory import POINTER, Pointer, address
+from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.regions import of_pixels, regions
 from cnnlite_kernels.cpu.tile import INT, Vectors
@@ -40,28 +40,34 @@ def is_better(conv: Conv) -> bool:
 
 @intrinsic(prefer_literal=True)
 def dot_tile(
-    typing, a, a_pixel, b, b_channel, c, c_pixel, r_len, a_r, b_r, k_len, a_k, b_k, whole, tail_lanes,
-    PIXELS, CHANNELS, LANES, ITEM, TAIL, TOGETHER,
+    typing, a, a_pixel, b, b_channel, c, c_pixel, bias, r_len, a_r, b_r, k_len, a_k, b_k, whole, tail_lanes,
+    PIXELS, CHANNELS, LANES, ITEM, TAIL, TOGETHER, BIAS,
 ):  # fmt: skip
-    """c[i * c_pixel + ci] = sum over r < r_len, k < k_len, j of
+    """c[i * c_pixel + ci] = bias[ci] + sum over r < r_len, k < k_len, j of
     a[i * a_pixel + r * a_r + k * a_k + j] * b[r * b_r + k * b_k + ci * b_channel + j], i < PIXELS, ci < CHANNELS.
 
     j runs over `whole` vectors and, with TAIL, `tail_lanes` numbers more. Addresses, and steps in
-    numbers. TOGETHER: c_pixel is CHANNELS, and whole vectors are written.
+    numbers. TOGETHER: c_pixel is CHANNELS, and whole vectors are written. BIAS: whether there is one.
     """
-    literals = (PIXELS, CHANNELS, LANES, ITEM, TAIL, TOGETHER)
+    literals = (PIXELS, CHANNELS, LANES, ITEM, TAIL, TOGETHER, BIAS)
     if not all(isinstance(literal, types.IntegerLiteral) for literal in literals):
         return None
-    pixels, channels, lanes, item, tail, together = (literal.literal_value for literal in literals)
-    signature = types.void(*[types.int64] * 14, *literals)
+    pixels, channels, lanes, item, tail, together, with_bias = (literal.literal_value for literal in literals)
+    signature = types.void(*[types.int64] * 15, *literals)
 
     def codegen(context, bl, signature, arguments):
-        a, a_pixel, b, b_channel, c, c_pixel, r_len, a_r, b_r, k_len, a_k, b_k, whole, tail_lanes = arguments[
-            :14
-        ]
+        (
+            a, a_pixel, b, b_channel, c, c_pixel, bias, r_len, a_r, b_r, k_len, a_k, b_k, whole, tail_lanes,
+        ) = arguments[:15]  # fmt: skip
         v = Vectors(bl, item, lanes)
-        a, b, c = (v.pointer(base, v.number) for base in (a, b, c))
-        acc = [[cgutils.alloca_once_value(bl, v.zero) for _ in range(channels)] for _ in range(pixels)]
+        a, b, c, bias = (v.pointer(base, v.number) for base in (a, b, c, bias))
+        start = [v.zero] * channels
+        if with_bias:  # in one lane
+            start = [
+                bl.insert_element(v.zero, bl.load(bl.gep(bias, [INT(ci)])), ir.IntType(32)(0))
+                for ci in range(channels)
+            ]
+        acc = [[cgutils.alloca_once_value(bl, each) for each in start] for _ in range(pixels)]
 
         def step(a_at, b_at, mask=None):
             w = [v.load(bl.gep(b_at, [bl.mul(b_channel, INT(ci))]), mask) for ci in range(channels)]
@@ -119,7 +125,7 @@ def _add_lanes(bl: ir.IRBuilder, v: Vectors, vectors: list) -> ir.Value:
 
 
 DOT_SWEEP = np.dtype(
-    [(name, POINTER) for name in ("a", "b", "c")]
+    [(name, POINTER) for name in ("a", "b", "c", "bias")]
     + [
         (name, np.int64)
         for name in (
@@ -131,7 +137,7 @@ DOT_SWEEP = np.dtype(
 
 
 @kernel(DOT_SWEEP)
-def dot_sweep(at_once, channels, lanes, item, tail, together):
+def dot_sweep(at_once, channels, lanes, item, tail, together, with_bias):
     """Tiles of `at_once` pixels, at most as many as there are, along `lines` lines of `pixels` pixels; see dot_tile for the sum.
 
     The last tile of a line ends where the line does, and makes some pixels a second time.
@@ -148,15 +154,19 @@ def dot_sweep(at_once, channels, lanes, item, tail, together):
                         a + (image * d.a_image + line * d.a_line + pixel * d.a_pixel) * item, d.a_pixel,
                         b, d.b_channel,
                         c + (image * d.c_image + line * d.c_line + pixel * d.c_pixel) * item, d.c_pixel,
+                        address(bases, d.bias),
                         d.r_len, d.a_r, d.b_r, d.k_len, d.a_k, d.b_k, d.whole, d.tail_lanes,
-                        at_once, channels, lanes, item, tail, together,
+                        at_once, channels, lanes, item, tail, together, with_bias,
                     )  # fmt: skip
 
     return body
 
 
-def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, w: Pointer, grad_x: Images) -> None:
-    """Emits grad_x; w (kh, kw, cin, cout) as it lies in memory."""
+def add_grad_input(
+    plan: Plan, conv: Conv, grad_y: Images, w: Pointer, grad_x: Images, bias: Pointer | None = None
+) -> None:
+    """Emits grad_x; w (kh, kw, cin, cout) as it lies in memory. bias: numbers (cin,) that are added, where this makes the output of a
+    transposed convolution."""
     strides, dilation, ((top, _), (left, _)) = conv.window.strides, conv.window.dilation, conv.halo
     kw, cin, cout, lanes = conv.window.kernel[1], conv.cin, conv.cout, host().lanes(plan.item)
     for region in regions(of_pixels, conv, grad_y.row * plan.item):
@@ -172,7 +182,8 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, w: Pointer, grad_x: I
         counts = rows.size, columns.size
         at_once = _pixels(counts[long], cin)
         plan.add(
-            dot_sweep, at_once, cin, lanes, plan.item, int(cout % lanes > 0), int(pixel[1][long] == cin),
+            dot_sweep, at_once, cin, lanes, plan.item, int(cout % lanes > 0), int(pixel[1][long] == cin), int(bias is not None),
+            bias=bias or NOWHERE,
             a=grad_y.start + int(grad_y.pixels(*first)) * plan.item,
             b=w + (rows.taps.start * kw + columns.taps.start) * cin * cout * plan.item,
             c=grad_x.start + int(grad_x.pixels(rows.first, columns.first)) * plan.item,

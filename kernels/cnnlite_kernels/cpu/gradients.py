@@ -14,20 +14,24 @@ from cnnlite_kernels.cpu.memory import POINTER, address, array_at
 
 RANGE = np.dtype(
     [(name, POINTER) for name in ("parameters", "parts", "grads", "squares")]
-    + [(name, np.int64) for name in ("count", "number", "stride")]
+    + [(name, np.int64) for name in ("count", "number", "stride", "accumulate")]
     + [(name, np.float64) for name in ("l1", "l2", "limit")]
 )
 
 
 @kernel(RANGE)
 def collect(item):
-    """grads[i] = sum over p < number of parts[p * stride + i], always in the order of the parts; i < count."""
+    """grads[i] = sum over p < number of parts[p * stride + i], always in the order of the parts; i < count.
+
+    With `accumulate` they are added to what is there.
+    """
 
     def body(bases, d):
         d = carray(d, 1)[0]
         grads = array_at(address(bases, d.grads), d.count, item)
-        grads[:] = array_at(address(bases, d.parts), d.count, item)
-        for p in range(1, d.number):
+        if not d.accumulate:
+            grads[:] = array_at(address(bases, d.parts), d.count, item)
+        for p in range(0 if d.accumulate else 1, d.number):
             part = array_at(address(bases, d.parts) + p * d.stride * item, d.count, item)
             for i in range(d.count):
                 grads[i] += part[i]
