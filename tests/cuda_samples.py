@@ -28,6 +28,7 @@ from cnnlite_kernels.cuda import (
     max_pool2d,
     optimizers,
     penalties,
+    prelu,
     reduce,
     up_sampling2d,
 )
@@ -262,6 +263,17 @@ def _activation(plan: Plan, kind: str, dtype: Any, aligned: bool, c: int) -> Che
     return [Check(y, wanted, 4), Check(grad_x, getattr(reference, f"{kind}_grad")(grad_y, wanted), 32)]
 
 
+def _prelu(plan: Plan, shape: tuple[int, int, int], dtype: Any) -> Checks:
+    n, h, w, c = of_x = (3, 4, 5, 6)
+    x, grad_y, alpha = integers(of_x, dtype), integers(of_x, dtype, SEED + 1), integers(shape, dtype)
+    y, grad_x, grad_alpha = (plan.scratch(size, dtype) for size in (x.size, x.size, alpha.size))
+    there_x, slopes = there(plan, x), there(plan, alpha)
+    prelu.add_forward(plan, n, h, w, c, there_x, slopes, shape, y)
+    prelu.add_grad(plan, n, h, w, c, there_x, slopes, shape, there(plan, grad_y), grad_x, grad_alpha)
+    gradients = reference.prelu_grad(grad_y, x, alpha)
+    return [Check(y, reference.prelu(x, alpha)), *map(Check, (grad_x, grad_alpha), gradients)]
+
+
 def _sum_and_fill(plan: Plan, dtype: Any, aligned: bool) -> Checks:
     x, y = integers((303,), dtype), integers((303,), dtype, SEED + 1)
     into, filled = there(plan, y), plan.scratch(303, dtype)
@@ -316,6 +328,9 @@ def _elementwise() -> Iterator[Sample]:
     for c, dtype in product(CLASSES, DTYPES):
         emit = partial(_activation, kind="softmax", dtype=dtype, aligned=True, c=c)
         yield Sample(_named(dtype, f"softmax of {c}"), emit, simple=c == CLASSES[0])
+    for dtype, shape in product(DTYPES, ((4, 5, 6), (1, 1, 6), (4, 1, 6), (4, 5, 1), (4, 1, 1))):
+        name = "prelu with slopes " + " x ".join(map(str, shape))
+        yield Sample(_named(dtype, name), partial(_prelu, shape=shape, dtype=dtype))
     for dtype in DTYPES:
         yield Sample(_named(dtype, "copy of any strides"), partial(_strided_copy, dtype=dtype), simple=True)
     yield Sample("partial sums", _reduction, simple=True)

@@ -63,6 +63,7 @@ def main() -> None:
                 run_poolings,
                 run_up_samplings,
                 run_frames,
+                run_prelu,
                 run_normalizations,
                 run_products,
                 run_activations,
@@ -192,6 +193,20 @@ def run_frames(dtype: type, at_end: bool) -> Pairs:
         padded = kernels.zero_padding2d(x, (rows, columns), out=operands.out(*y_shape))
         yield padded, reference.zero_padding2d(x, (rows, columns))
         yield kernels.cropping2d(guarded(padded, at_end), (rows, columns), out=operands.out(*x.shape)), x
+
+
+def run_prelu(dtype: type, at_end: bool) -> Pairs:
+    operands = Operands(dtype, at_end)
+    for shape, alpha in (
+        ((1, 1, 1, 1), (1, 1, 1)),
+        ((2, 4, 5, 3), (4, 5, 3)),
+        ((3, 3, 2, 33), (1, 1, 33)),
+        ((2, 2, 9, 7), (2, 1, 1)),
+    ):
+        x, grad_y, slopes = operands.of(*shape), operands.of(*shape), operands.of(*alpha)
+        yield kernels.prelu(x, slopes, out=operands.out(*shape)), reference.prelu(x, slopes)
+        grads = kernels.prelu_grad(grad_y, x, slopes, out=operands.out(*shape))
+        yield from zip(grads, reference.prelu_grad(grad_y, x, slopes), strict=True)
 
 
 def run_normalizations(dtype: type, at_end: bool) -> Pairs:

@@ -107,6 +107,8 @@ FLOPS = 2 * Y.size * 3 * 3 * 4
             {"cropping": 2},
             Work(512, 512, 128),
         ),
+        ("prelu", (X, C4, X, ()), (X, Shaped(1, 1, 4)), {}, Work(2 * 512, 516, 512)),
+        ("prelu_grad", (X, X, C4, X, C4, ()), (X, Shaped(1, 1, 4)), {}, Work(5 * 512, 1028, 516)),
         ("average_pool2d", (X, POOLED, WINDOW), (X,), {"pool_size": 2}, Work(512, 512, 128)),
         (
             "average_pool2d_grad",

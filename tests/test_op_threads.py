@@ -61,6 +61,8 @@ CALLS: dict[str, Callable[[], object]] = {
     "matmul_column": lambda: kernels.matmul(A, B[:, :1]),
     "relu": lambda: kernels.relu(X),
     "leaky_relu": lambda: kernels.leaky_relu(X),
+    "prelu": lambda: kernels.prelu(X, X[:1, :1, :1][0]),
+    "prelu_grad": lambda: kernels.prelu_grad(X, X, X[0, :1])[1],
     "softmax": lambda: kernels.softmax(A),
     "softmax_cross_entropy": lambda: kernels.softmax_cross_entropy(A, LABELS, return_grad=True)[1],
 }

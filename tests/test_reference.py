@@ -163,6 +163,8 @@ def test_everything_comes_out_in_float64(dtype: Any) -> None:
         reference.up_sampling2d_grad(grad_y),
         reference.conv2d_transpose(grad_y, w, b, y_size=(3, 3)),
         reference.zero_padding2d(x),
+        reference.prelu(x, b),
+        *reference.prelu_grad(x, x, x[0]),
         reference.cropping2d(x, 1),
         reference.average_pool2d(x, 2, strides=1),
         reference.average_pool2d_grad(grad_y, x.shape, 2, strides=1),

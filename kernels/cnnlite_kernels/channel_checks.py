@@ -1,4 +1,5 @@
-"""Checks of what belongs to the channels of x (..., c): arrays of one number for each, some of them updated in place; and of factors.
+"""Checks of what belongs to the channels of x (..., c): arrays of one number for each, some of them updated in place; of slopes and
+factors.
 
 With checks.py these are all the errors of the ops, raised before an op is dispatched.
 """
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnnlite_kernels import checks
+from cnnlite_kernels.checks import Shape
 
 
 def channels(op: str, name: str, value: Any, x: Any) -> Any:
@@ -76,6 +78,32 @@ def apart(op: str, name: str, value: Any, others: Sequence[Any]) -> None:
             f"{op}: expected {name} to share no memory with other arrays of the call, for it is updated, got one that overlaps; "
             "pass a copy."
         )
+
+
+def slopes(op: str, value: Any, x: Any) -> tuple[Any, tuple[Shape, Shape]]:
+    """(`value` as an array that a kernel can read, ((n, h, w, c), (ah, aw, ac))) of a slope for the numbers of x (n, ...).
+
+    The shapes are x's and the slope's with axes of 1 put in front; the slope's are x's or, where it is shared, 1.
+
+    Raises:
+        TypeError: another dtype than x.
+        ValueError: x of too few or too many axes or with empty ones, a slope of another shape.
+    """
+    if not 2 <= x.ndim <= 4 or 0 in x.shape[1:]:
+        raise ValueError(
+            f"{op}: expected x (n, ...) with two to four axes, none but the first empty, got shape {x.shape}; reshape it."
+        )
+    array = checks.operand(op, "alpha", value, like=x)
+    fits = array.ndim == x.ndim - 1 and all(
+        size in (1, whole) for size, whole in zip(array.shape, x.shape[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{op}: expected alpha of x's shape without n, {x.shape[1:]}, or with 1 where it is shared, got {array.shape}; "
+            "reshape it."
+        )
+    ones = (1,) * (4 - x.ndim)
+    return array, ((x.shape[0], *ones, *x.shape[1:]), (*ones, *array.shape))
 
 
 def factor(op: str, name: str, value: Any, most: float = np.inf) -> float:

@@ -118,6 +118,8 @@ PASSES = {
     "batch_normalization_train": (8, slice(3, 8)),
     "batch_normalization_grad": (12, slice(5, 8)),
     "cropping2d": (1, slice(1, 2)),
+    "prelu": (2, slice(2, 3)),
+    "prelu_grad": (5, slice(3, 5)),
     "up_sampling2d": (8, slice(1, 2)),
     "up_sampling2d_grad": (8, slice(1, 2)),
     "zero_padding2d": (1, slice(1, 2)),

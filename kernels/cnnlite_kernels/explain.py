@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlite_kernels import checks, costs, dispatch, image_checks
+from cnnlite_kernels import channel_checks, checks, costs, dispatch, image_checks
 from cnnlite_kernels.algorithms import DIRECT, dispatched, tile_of
 from cnnlite_kernels.costs import Costs, Estimate, Shape, Work
 
@@ -27,6 +27,8 @@ SHAPES: dict[str, dict[str, str | None]] = {
     "matmul": {"a": "(m, k)", "b": "(k, n)"},
     "max_pool2d": {"x": "(n, h, w, c)"},
     "max_pool2d_grad": {"grad_y": "(n, oh, ow, c)", "x": "(n, h, w, c)"},
+    "prelu": {"x": None, "alpha": None},
+    "prelu_grad": {"grad_y": None, "alpha": None},
     "softmax_cross_entropy": {"logits": "(n, classes)"},
     "up_sampling2d": {"x": "(n, h, w, c)"},
     "up_sampling2d_grad": {"grad_y": "(n, oh, ow, c)"},
@@ -232,6 +234,10 @@ def _work(
             _, y = image_checks.cropped(op, shapes[0], cropping)
         written = math.prod(y)
         return costs.elementwise(max(sizes[0], written), sizes[0], written, item, costs.PASSES[op][0])
+    if op in ("prelu", "prelu_grad"):
+        channel_checks.slopes(op, np.broadcast_to(0.0, shapes[1]), np.broadcast_to(0.0, shapes[0]))
+        read, written = (2 * sizes[0], sum(sizes)) if op == "prelu_grad" else (sizes[0], sizes[0])
+        return costs.elementwise(max(sizes), read + sizes[1], written, item, costs.PASSES[op][0])
     if op in CHANNELS:
         read, written, channels_read, channels_written = CHANNELS[op]
         (numbers,), c = sizes, shapes[0][-1] if shapes[0] else 0

@@ -31,6 +31,7 @@ from cnnlite_kernels.cuda import (
     narrow,
     optimizers,
     penalties,
+    prelu,
     reduce,
     tensor_grad_weights,
     tensor_matmul,
@@ -227,6 +228,10 @@ def _elementwise() -> Iterator[Entry]:
         )
         make = partial(activations.softmax_backward, lanes)
         yield from _both(f"softmax gradient, {of}", family, make, registers, registers64)
+    yield from _both("prelu", family, _given(prelu.prelu), 48, 48)
+    for lanes, registers, registers64 in ((1, 40, 56), (32, 32, 32), (256, 32, 32)):
+        name = f"sums over a middle axis, {lanes} {'thread' if lanes == 1 else 'threads'} each"
+        yield from _both(name, family, partial(prelu.middle_sums, lanes), registers, registers64)
     yield from _wide("add", family, activations.add_to, 32)
     yield from _both("fill", family, _given(activations.fill), 24, 24)
     yield from _both("copy of any strides", family, _given(contiguous.copy_strided), 40, 40)
@@ -260,12 +265,13 @@ def _gradients() -> Iterator[Entry]:
         yield from _both(name, family, _given(getattr(gradients, name)), 32, 32, doubles=True)
     yield Entry("penalty", family, _given(penalties.penalty), Budget(40, 1024, doubles=True))
     kinds = {
-        NONE: "", RELU: " behind relu", LEAKY_RELU: " behind leaky relu", SIGMOID: " behind sigmoid", TANH: " behind tanh"
+        NONE: "", RELU: " behind relu", LEAKY_RELU: " behind leaky relu", SIGMOID: " behind sigmoid", TANH: " behind tanh",
+        gradients.SLOPE: " of PReLU's slope",
     }  # fmt: skip
     for kind, columns in product(kinds, gradients.COLUMNS):
         make = partial(gradients.column_sums, columns, kind)
         name = f"sums of {columns} {'column' if columns == 1 else 'columns'}{kinds[kind]}"
-        yield from _both(name, family, make, 40, 48)
+        yield from _both(name, family, make, 48 if kind == gradients.SLOPE else 40, 48)
     for momentum in (0, 1):
         name = f"sgd{' with momentum' if momentum else ''}"
         yield from _both(name, family, partial(optimizers.sgd, momentum), 32, 40, doubles=True)

@@ -15,6 +15,7 @@ from cnnlite_kernels.cuda.grid import THREADS, WARPS, blocks_of, first_of, inlin
 from cnnlite_kernels.cuda.kernel import F64, U32, U64, Doubles, Kernel, Real, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 
+SLOPE = 5  # beside activations.KINDS: what the gradient of PReLU's slope is a sum of
 COLUMNS = (1, 8, 32)  # that a block may sum
 # Rows of each thread, at least, before a sum is cut into pieces that a second launch adds up.
 ROWS_PER_THREAD = 8
@@ -22,9 +23,11 @@ ROWS_PER_THREAD = 8
 
 @inlined
 def taken_back(kind, y, grad_y, grad_x, i, slope):
-    """grad_y[i], or with an activation grad_x[i] = activate_grad(kind, grad_y[i], y[i], slope)."""
+    """grad_y[i]; with an activation grad_x[i] = activate_grad(kind, grad_y[i], y[i], slope); for SLOPE y[i] * grad_y[i] where y <= 0."""
     value = grad_y[i]
-    if kind != NONE:
+    if kind == SLOPE:
+        value = type(value)(0) if y[i] > type(value)(0) else y[i] * value
+    elif kind != NONE:
         value = activate_grad(kind, value, y[i], slope)
         grad_x[i] = value
     return value
@@ -32,7 +35,7 @@ def taken_back(kind, y, grad_y, grad_x, i, slope):
 
 @functools.cache
 def column_sums(columns: int, kind: int) -> Kernel:
-    """Sums over rows, of `columns` neighbouring columns in a block (a power of two up to 256); kind: of an activation, or NONE.
+    """Sums over rows, of `columns` neighbouring columns in a block (a power of two up to 256); kind: of an activation, NONE or SLOPE.
 
     With an activation the numbers are first taken back through it, and written.
     """
@@ -150,6 +153,11 @@ def add_activation_and_bias_grad(
     writes no grad_x.
     """
     _add_column_sums(plan, kind_of(kind, slope), y, grad_y, grad_x, grad_b, rows, c, slope)
+
+
+def add_slope_grad(plan: Plan, x: Any, grad_y: Any, grad_alpha: Any, rows: int, c: int) -> None:
+    """Emits grad_alpha (c,) = sum over rows of x * grad_y where x <= 0, x and grad_y (rows, c)."""
+    _add_column_sums(plan, SLOPE, x, grad_y, grad_y, grad_alpha, rows, c, 0.0)
 
 
 def row_pieces(plan: Plan, rows: int, c: int, columns: int) -> tuple[int, int, int]:
