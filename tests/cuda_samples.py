@@ -105,24 +105,27 @@ def _named(dtype: Any, name: str) -> str:
 # pooling
 
 
-def _pooling(plan: Plan, size: tuple[int, int], dtype: Any, with_index: bool, with_relu: bool) -> Checks:
+def _pooling(
+    plan: Plan, size: tuple[int, int], dtype: Any, with_index: bool, with_relu: bool, minimum: bool = False
+) -> Checks:
     """Pooling, and with places its gradient."""
     n, h, w, c = shape = (2, 7, 6, 3)
     window = Window2D.of(size, (2, 2), padding="same")
     x = integers(shape, dtype)
-    wanted, places = reference.max_pool2d(x, size, strides=2, padding="same", return_indices=True)
+    pool = reference.min_pool2d if minimum else reference.max_pool2d
+    wanted, places = pool(x, size, strides=2, padding="same", return_indices=True)
     y = plan.scratch(wanted.size, dtype)
     if not with_index:
-        max_pool2d.add_forward(plan, window, n, h, w, c, there(plan, x), y)
+        max_pool2d.add_forward(plan, window, n, h, w, c, there(plan, x), y, minimum=minimum)
         return [Check(y, wanted)]
     index, grad_x = plan.scratch(wanted.size, np.int32), plan.scratch(x.size, dtype)
-    max_pool2d.add_forward(plan, window, n, h, w, c, there(plan, x), y, index)
+    max_pool2d.add_forward(plan, window, n, h, w, c, there(plan, x), y, index, minimum)
     grad_y = integers(wanted.shape, dtype, SEED + 1)
     pooled = y if with_relu else None
     max_pool2d.add_grad(plan, window, n, h, w, c, there(plan, grad_y), index, grad_x, pooled)
     if with_relu:
         grad_y = np.where(wanted > 0, grad_y, 0)
-    wanted_grad = reference.max_pool2d_grad(grad_y, x, size, strides=2, padding="same")
+    wanted_grad = reference.max_pool2d_grad(grad_y, -x if minimum else x, size, strides=2, padding="same")
     return [Check(y, wanted), Check(index, places), Check(grad_x, wanted_grad)]
 
 
@@ -133,6 +136,13 @@ def _pools() -> Iterator[Sample]:
         what = " with its gradient" * with_index + " behind relu" * with_relu
         name = _named(dtype, f"max pooling {size[0]} x {size[1]}{what}")
         emit = partial(_pooling, size=size, dtype=dtype, with_index=with_index, with_relu=with_relu)
+        yield Sample(name, emit, simple=True)
+
+
+def _min_pools() -> Iterator[Sample]:
+    for size, dtype, with_index in product(((2, 2), (3, 3), (2, 3)), DTYPES, (False, True)):
+        name = _named(dtype, f"min pooling {size[0]} x {size[1]}{' with its gradient' * with_index}")
+        emit = partial(_pooling, size=size, dtype=dtype, with_index=with_index, with_relu=False, minimum=True)
         yield Sample(name, emit, simple=True)
 
 
@@ -502,6 +512,7 @@ def _training() -> Iterator[Sample]:
 
 SAMPLES: tuple[Sample, ...] = (
     *_pools(),
+    *_min_pools(),
     *_averages(),
     *_up_samplings(),
     *_frames_and_joins(),

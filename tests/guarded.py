@@ -161,6 +161,8 @@ def run_poolings(dtype: type, at_end: bool) -> Pairs:
             **case.options,
         )
         yield grad_x, reference.max_pool2d_grad(grad_y, x, case.pool_size, **case.options)
+        y = kernels.min_pool2d(x, case.pool_size, out=operands.out(*case.y_shape), **case.options)
+        yield y, reference.min_pool2d(x, case.pool_size, **case.options)
         y = kernels.average_pool2d(x, case.pool_size, out=operands.out(*case.y_shape), **case.options)
         yield y, reference.average_pool2d(x, case.pool_size, **case.options)
         grad_x = kernels.average_pool2d_grad(

@@ -34,13 +34,15 @@ LARGER = (
 DEVICE = Interpreted()
 
 
-def forward(x: np.ndarray, window: Window2D, with_index: bool = True) -> tuple[np.ndarray, Any]:
+def forward(
+    x: np.ndarray, window: Window2D, with_index: bool = True, minimum: bool = False
+) -> tuple[np.ndarray, Any]:
     n, h, w, c = x.shape
     shape = (n, *window.output_size(h, w), c)
     y = DEVICE.empty(int(np.prod(shape)), x.dtype)
     index = DEVICE.empty(y.size, np.int32) if with_index else None
     plan = Plan(DEVICE)
-    max_pool2d.add_forward(plan, window, n, h, w, c, x.reshape(-1), y, index)
+    max_pool2d.add_forward(plan, window, n, h, w, c, x.reshape(-1), y, index, minimum)
     plan.run()
     return y.reshape(shape), None if index is None else index.reshape(shape)
 
@@ -66,6 +68,10 @@ def assert_equal_to_reference(case: PoolCase, dtype: type, seed: int = 0) -> Non
     np.testing.assert_array_equal(forward(x, case.window, with_index=False)[0], expected)
     expected = reference.max_pool2d_grad(grad_y, x, case.pool_size, **case.options)
     np.testing.assert_array_equal(gradient(grad_y, index, case.x_shape, case.window), expected)
+    expected, places = reference.min_pool2d(x, case.pool_size, return_indices=True, **case.options)
+    y, index = forward(x, case.window, minimum=True)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(index, places)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -96,6 +102,9 @@ def test_nan_wins_and_the_first_one_stays(pool: Any, dtype: type) -> None:
         expected, places = reference.max_pool2d(x, pool, return_indices=True, **options)
         y, index = forward(x, Window2D.of(pool, **options))
         np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(index, places)
+        y, index = forward(-x, Window2D.of(pool, **options), minimum=True)
+        np.testing.assert_array_equal(y, -expected)
         np.testing.assert_array_equal(index, places)
 
 

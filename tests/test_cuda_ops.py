@@ -136,26 +136,31 @@ def test_conv2d_transpose() -> None:
 
 @on_both
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["max_pool2d", "min_pool2d"])
 @pytest.mark.parametrize("case", POOLS, ids=str)
-def test_max_pool2d(case: PoolCase, dtype: type) -> None:
+def test_max_and_min_pool2d(case: PoolCase, name: str, dtype: type) -> None:
     rng = np.random.default_rng(0)
     x, grad_y = draw_integers(rng, case.x_shape, dtype), draw_integers(rng, case.y_shape, dtype)
     y, indices = both(
-        lambda x, **options: kernels.max_pool2d(
+        lambda x, **options: getattr(kernels, name)(
             x, case.pool_size, return_indices=True, **case.options, **options
         ),
         x,
     )
-    expected, expected_indices = reference.max_pool2d(x, case.pool_size, return_indices=True, **case.options)
+    expected, expected_indices = getattr(reference, name)(
+        x, case.pool_size, return_indices=True, **case.options
+    )
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(indices, expected_indices)
-    expected = reference.max_pool2d_grad(grad_y, x, case.pool_size, **case.options)
+    expected = getattr(reference, f"{name}_grad")(grad_y, x, case.pool_size, **case.options)
     for known in (None, indices):
-        got = kernels.max_pool2d_grad(
+        got = getattr(kernels, f"{name}_grad")(
             grad_y, x, case.pool_size, indices=known, out=nans(case.x_shape, dtype), device="cuda", **case.options
         )  # fmt: skip
         np.testing.assert_array_equal(got, expected)
-    remote = kernels.max_pool2d_grad(up(grad_y), up(x), case.pool_size, indices=up(indices), **case.options)
+    remote = getattr(kernels, f"{name}_grad")(
+        up(grad_y), up(x), case.pool_size, indices=up(indices), **case.options
+    )
     np.testing.assert_array_equal(remote.copy_to_host(), expected)
 
 

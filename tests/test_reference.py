@@ -172,6 +172,8 @@ def test_everything_comes_out_in_float64(dtype: Any) -> None:
         reference.global_max_pool2d(x),
         reference.max_pool2d(x, 2, strides=1),
         reference.max_pool2d_grad(grad_y, x, 2, strides=1),
+        reference.min_pool2d(x, 2, strides=1),
+        reference.min_pool2d_grad(grad_y, x, 2, strides=1),
         reference.matmul(x[0, :, :, 0], x[0, :, :, 0], beta=1, out=x[0, :, :, 0], bias=np.ones(3, dtype)),
         *(getattr(reference, name)(x) for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")),
         *(

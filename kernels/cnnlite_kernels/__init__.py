@@ -53,6 +53,7 @@ from cnnlite_kernels.ops.global_pool2d import (
 )
 from cnnlite_kernels.ops.matmul import matmul
 from cnnlite_kernels.ops.max_pool2d import max_pool2d, max_pool2d_grad
+from cnnlite_kernels.ops.min_pool2d import min_pool2d, min_pool2d_grad
 from cnnlite_kernels.ops.prelu import prelu, prelu_grad
 from cnnlite_kernels.ops.softmax_cross_entropy import softmax_cross_entropy
 from cnnlite_kernels.ops.to_device import to_device
@@ -89,6 +90,8 @@ __all__ = [
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",
+    "min_pool2d",
+    "min_pool2d_grad",
     "pack_conv2d_weights",
     "pack_matmul_weights",
     "prelu",

@@ -364,7 +364,7 @@ def pooling(op: str, x_shape: Shape, pool_size: Any, strides: Any, padding: Any)
 
 
 def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Window2D) -> Any:
-    """The places of the maxima as max_pool2d returned them: int32, inside the window and inside the image.
+    """The places of the winners as max_pool2d or min_pool2d returned them: int32, inside the window and inside the image.
 
     On a GPU the places are not looked at: one outside is no pixel's, and its gradient is lost.
 
@@ -372,10 +372,10 @@ def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Wi
         TypeError: not int32.
         ValueError: another shape than y has, or a place outside.
     """
-    array = array_of(op, "indices", value)
+    array, pooling_op = array_of(op, "indices", value), op.removesuffix("_grad")
     if array.dtype.newbyteorder("=") != np.int32:
         raise TypeError(
-            f"{op}: expected indices of dtype int32, got {array.dtype}; pass what max_pool2d(..., return_indices=True) returned."
+            f"{op}: expected indices of dtype int32, got {array.dtype}; pass what {pooling_op}(..., return_indices=True) returned."
         )
     same_shape(op, "indices", array, y_shape, "as grad_y has")
     if not isinstance(array, np.ndarray):
@@ -385,7 +385,7 @@ def pool_indices(op: str, value: Any, x_shape: Shape, y_shape: Shape, window: Wi
     if wrong is not None:
         raise ValueError(
             f"{op}: expected indices of pixels inside the image and the window {window.kernel}, got {wrong}; "
-            "pass what max_pool2d(..., return_indices=True) returned for the same x and options."
+            f"pass what {pooling_op}(..., return_indices=True) returned for the same x and options."
         )
     return array
 

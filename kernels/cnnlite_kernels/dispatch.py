@@ -39,6 +39,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "batch_normalization_grad": ("batch_normalization", "batch_normalization_grad"),
     "max_pool2d": ("max_pool2d", "max_pool2d"),
     "max_pool2d_grad": ("max_pool2d", "max_pool2d_grad"),
+    "min_pool2d": ("max_pool2d", "min_pool2d"),
+    "min_pool2d_grad": ("max_pool2d", "min_pool2d_grad"),
     "prelu": ("prelu", "prelu"),
     "prelu_grad": ("prelu", "prelu_grad"),
     "up_sampling2d": ("up_sampling2d", "up_sampling2d"),

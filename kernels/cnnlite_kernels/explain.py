@@ -27,6 +27,8 @@ SHAPES: dict[str, dict[str, str | None]] = {
     "matmul": {"a": "(m, k)", "b": "(k, n)"},
     "max_pool2d": {"x": "(n, h, w, c)"},
     "max_pool2d_grad": {"grad_y": "(n, oh, ow, c)", "x": "(n, h, w, c)"},
+    "min_pool2d": {"x": "(n, h, w, c)"},
+    "min_pool2d_grad": {"grad_y": "(n, oh, ow, c)", "x": "(n, h, w, c)"},
     "prelu": {"x": None, "alpha": None},
     "prelu_grad": {"grad_y": None, "alpha": None},
     "softmax_cross_entropy": {"logits": "(n, classes)"},

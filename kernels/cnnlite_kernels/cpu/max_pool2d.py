@@ -1,4 +1,4 @@
-"""Max pooling and its gradient, the general case: any window, strides and padding, for windows that overlap too.
+"""Max and min pooling and their gradient, the general case: any window, strides and padding, for windows that overlap too.
 
 (Pooling side by side behind a convolution is an epilogue of the convolution's tile: conv2d.py.) The lanes are channels. Pixels are
 taken together whose taps lie inside the image (regions.py), so that no tile asks where it is.
@@ -33,17 +33,17 @@ PIXELS = {32: {1: 8, 2: 4, 4: 2}, 16: {1: 4, 2: 2}}
 @intrinsic(prefer_literal=True)
 def max_tile(
     typing, x, x_pixel, y, y_pixel, index, index_pixel, r_len, x_r, k_len, x_k, place, place_r, place_k, tail_lanes,
-    PIXELS, NV, LANES, ITEM, TAIL, WITH_INDEX,
+    PIXELS, NV, LANES, ITEM, TAIL, WITH_INDEX, MINIMUM,
 ):  # fmt: skip
-    """y[i * y_pixel + c] = the maximum over r < r_len, k < k_len of x[i * x_pixel + r * x_r + k * x_k + c], i < PIXELS.
+    """y[i * y_pixel + c] = the maximum, or the MINIMUM, over r < r_len, k < k_len of x[i * x_pixel + r * x_r + k * x_k + c], i < PIXELS.
 
-    WITH_INDEX: index[i * index_pixel + c] = place + r * place_r + k * place_k of the first maximum, a NaN before any number.
+    WITH_INDEX: index[i * index_pixel + c] = place + r * place_r + k * place_k of the first one, a NaN before any number.
     Addresses, and steps in numbers; c runs over NV vectors, with TAIL the last has `tail_lanes`.
     """
-    literals = (PIXELS, NV, LANES, ITEM, TAIL, WITH_INDEX)
+    literals = (PIXELS, NV, LANES, ITEM, TAIL, WITH_INDEX, MINIMUM)
     if not all(isinstance(literal, types.IntegerLiteral) for literal in literals):
         return None
-    pixels, nv, lanes, item, tail, with_index = (literal.literal_value for literal in literals)
+    pixels, nv, lanes, item, tail, with_index, minimum = (literal.literal_value for literal in literals)
     signature = types.void(*[types.int64] * 14, *literals)
 
     def codegen(context, bl, signature, arguments):
@@ -70,11 +70,11 @@ def max_tile(
             here = bl.add(place, bl.add(bl.mul(r, place_r), bl.mul(k, place_k)))
             for i, j in tiles:
                 value, so_far = v.load(at(tap, i, x_pixel, j), masks[j]), bl.load(best[i, j])
-                larger = bl.fcmp_unordered(">", value, so_far)  # also where either is NaN
-                larger = bl.and_(larger, bl.fcmp_ordered("ord", so_far, so_far))
-                bl.store(bl.select(larger, value, so_far), best[i, j])
+                better = bl.fcmp_unordered("<" if minimum else ">", value, so_far)  # also where either is NaN
+                better = bl.and_(better, bl.fcmp_ordered("ord", so_far, so_far))
+                bl.store(bl.select(better, value, so_far), best[i, j])
                 if with_index:
-                    chosen = bl.select(larger, v.broadcast(bl.trunc(here, INDEX)), bl.load(places[i, j]))
+                    chosen = bl.select(better, v.broadcast(bl.trunc(here, INDEX)), bl.load(places[i, j]))
                     bl.store(chosen, places[i, j])
         for i, j in tiles:
             v.store(bl.load(best[i, j]), at(y, i, y_pixel, j), masks[j])
@@ -150,7 +150,7 @@ POOL = np.dtype(
 
 
 @kernel(POOL)
-def forward(at_once, nv, lanes, item, tail, with_index):
+def forward(at_once, nv, lanes, item, tail, with_index, minimum):
     """max_tile over images, blocks of channels, and lines of `at_once` pixels or more; the last tile ends with its line."""
 
     def body(bases, d):
@@ -167,7 +167,7 @@ def forward(at_once, nv, lanes, item, tail, with_index):
                             y + (image * d.y_image + line * d.y_line + pixel * d.y_pixel + c) * item, d.y_pixel,
                             index + (image * d.index_image + line * d.index_line + pixel * d.index_pixel + c) * INDEX_ITEM,
                             d.index_pixel, d.r_len, d.x_r, d.k_len, d.x_k, d.place, d.place_r, d.place_k, d.tail_lanes,
-                            at_once, nv, lanes, item, tail, with_index,
+                            at_once, nv, lanes, item, tail, with_index, minimum,
                         )  # fmt: skip
 
     return body
@@ -197,8 +197,10 @@ def backward(at_once, nv, lanes, item, tail):
     return body
 
 
-def add_forward(plan: Plan, window: Window2D, x: Images, y: Images, index: Pointer = NOWHERE) -> None:
-    """Emits y = max pooling of x; with `index`, an int32 array of y's size without halo, the place of each maximum.
+def add_forward(
+    plan: Plan, window: Window2D, x: Images, y: Images, index: Pointer = NOWHERE, minimum: bool = False
+) -> None:
+    """Emits y = max pooling of x, or min pooling; with `index`, an int32 array of y's size without halo, the place of each winner.
 
     y[n, oh, ow, c] = max of x over the window's pixels inside the image; index[n, oh, ow, c]: kh * KW + kw of the first one.
     """
@@ -211,7 +213,7 @@ def add_forward(plan: Plan, window: Window2D, x: Images, y: Images, index: Point
             along.first * s + along.taps.start * d - before for along, s, d, before in _axes(region, conv)
         ]
         _add(
-            plan, conv, region, forward, (with_index,), x, y, places,
+            plan, conv, region, forward, (with_index, int(minimum)), x, y, places,
             at_x=x.pixels(*corner), at_y=y.pixels(rows.first, columns.first), at_index=places.pixels(rows.first, columns.first),
             step_x=conv.window.strides, step_y=(1, 1), tap_x=conv.window.dilation, tap_y=(0, 0),
         )  # fmt: skip
@@ -220,7 +222,7 @@ def add_forward(plan: Plan, window: Window2D, x: Images, y: Images, index: Point
 def add_grad(plan: Plan, window: Window2D, grad_y: Images, index: Pointer, grad_x: Images) -> None:
     """Emits the gradient with respect to x, from the places that the forward pass wrote to `index`.
 
-    grad_x[n, ih, iw, c] = sum of grad_y over the windows whose maximum is that pixel.
+    grad_x[n, ih, iw, c] = sum of grad_y over the windows that this pixel won.
     """
     conv = Conv(window, grad_x.h, grad_x.w, grad_x.c, grad_x.c)
     places = Images(index, grad_y.n, grad_y.h, grad_y.w, grad_y.c)

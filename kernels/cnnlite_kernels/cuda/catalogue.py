@@ -165,14 +165,14 @@ def _tensor() -> Iterator[Entry]:
 
 
 def _pooling() -> Iterator[Entry]:
-    family = "Max pooling"
-    for size, registers in ((2, 2), 40), ((3, 3), 48), ((0, 0), 64):
-        for with_index in (0, 1):
-            of = f"{size[0]} x {size[1]}" if size in max_pool2d.UNROLLED else "of any size"
-            make = partial(max_pool2d.forward, *size, with_index)
-            yield from _both(
-                f"max pooling {of}{', places' if with_index else ''}", family, make, registers, registers
-            )
+    family = "Max and min pooling"
+    for (size, registers), with_index, minimum in product(
+        (((2, 2), 40), ((3, 3), 48), ((0, 0), 64)), (0, 1), (0, 1)
+    ):
+        of = f"{size[0]} x {size[1]}" if size in max_pool2d.UNROLLED else "of any size"
+        name = f"{'min' if minimum else 'max'} pooling {of}{', places' if with_index else ''}"
+        make = partial(max_pool2d.forward, *size, with_index, minimum)
+        yield from _both(name, family, make, registers, registers)
     for with_relu in (0, 1):
         make = partial(max_pool2d.backward, with_relu)
         yield from _both(f"max pooling gradient{' and relu' if with_relu else ''}", family, make, 40, 40)

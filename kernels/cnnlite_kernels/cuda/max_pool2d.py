@@ -1,4 +1,4 @@
-"""Max pooling and its gradient: any window, strides, dilation and padding; the gradient of a relu in front of it comes for free."""
+"""Max and min pooling and their gradient: any window, strides, dilation and padding; that of a relu in front of it comes for free."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ UNROLLED = ((2, 2), (3, 3))
 
 
 @functools.cache
-def forward(rows: int, columns: int, with_index: int) -> Kernel:
-    """Pooling with windows of rows x columns, or with 0 and 0 of any size; with_index: 1 if the places of the maxima are wanted."""
+def forward(rows: int, columns: int, with_index: int, minimum: int) -> Kernel:
+    """Pooling with windows of rows x columns, or with 0 and 0 of any size.
+
+    with_index: 1 if the places of the winners are wanted. minimum: 1 if the smallest wins, 0 for the largest.
+    """
 
     @kernel(THREADS)
     def max_pool2d(
@@ -30,9 +33,9 @@ def forward(rows: int, columns: int, with_index: int) -> Kernel:
     ) -> None:  # fmt: skip
         """y[n, p, q, c] = max of x[n, p * sh + i * dh - top, q * sw + j * dw - left, c] inside the image, over i < kh and j < kw.
 
-        x (n, h, w, c), y and index int32 (n, oh, ow, c), n * oh * ow = pixels; index: i * kw + j of the maximum. Of equal ones the
-        first stays; a NaN replaces a number and is replaced by nothing. A block takes block_pixels of y with all their channels.
-        by_...: dividers (grid.py).
+        x (n, h, w, c), y and index int32 (n, oh, ow, c), n * oh * ow = pixels; index: i * kw + j of the maximum. With
+        `minimum` it is the min. Of equal ones the first stays; a NaN replaces a number and is replaced by nothing. A block takes
+        block_pixels of y with all their channels. by_...: dividers (grid.py).
         """
         first = u(u(cuda.blockIdx.x) * block_pixels)
         items = u(min(block_pixels, u(pixels - first)) * c)
@@ -53,8 +56,9 @@ def forward(rows: int, columns: int, with_index: int) -> Kernel:
                     # some pixel is read in any case: loads under conditions would wait for each other
                     at = u(u(image * h + min(r, last_row)) * w + min(s, last_column))
                     value = x[uint64(at) * uint64(c) + uint64(channel)]
-                    larger = (place == u(NOWHERE)) | ((best == best) & (not value <= best))
-                    better = (r < h) & (s < w) & larger
+                    ahead = not (value >= best if minimum else value <= best)
+                    wins = (place == u(NOWHERE)) | ((best == best) & ahead)
+                    better = (r < h) & (s < w) & wins
                     best = value if better else best
                     place = u(u(i) * window_columns + u(j)) if better else place
             to = uint64(pixel) * uint64(c) + uint64(channel)
@@ -77,7 +81,7 @@ def backward(with_relu: int) -> Kernel:
         kh: U32, kw: U32, sh: U32, sw: U32, dh: U32, dw: U32, by_sh: U64, by_sw: U64, by_dh: U64, by_dw: U64,
         top: U32, left: U32,
     ) -> None:  # fmt: skip
-        """grad_x[n, ih, iw, c] = sum of grad_y over the windows whose maximum is that pixel, by index, row by row.
+        """grad_x[n, ih, iw, c] = sum of grad_y over the windows that this pixel won, by index, row by row.
 
         grad_y, index int32 and pooled (n, oh, ow, c), grad_x (n, h, w, c), n * h * w = pixels. With relu only windows count whose
         maximum, in `pooled`, is above 0. Each thread gathers for its own numbers of grad_x: nothing is added by two.
@@ -124,9 +128,9 @@ def backward(with_relu: int) -> Kernel:
 
 
 def add_forward(
-    plan: Plan, window: Window2D, n: int, h: int, w: int, c: int, x: Any, y: Any, index: Any = None
-) -> None:
-    """Emits y (n, oh, ow, c) = max pooling of x (n, h, w, c); index, int32 of y's size, gets the place of each maximum.
+    plan: Plan, window: Window2D, n: int, h: int, w: int, c: int, x: Any, y: Any, index: Any = None, minimum: bool = False
+) -> None:  # fmt: skip
+    """Emits y (n, oh, ow, c) = max or min pooling of x (n, h, w, c); index, int32 of y's size, gets the place of each winner.
 
     Raises:
         ValueError: an image of more than 2^31 - 1 pixels.
@@ -137,7 +141,7 @@ def add_forward(
     places = plan.transient(1, np.int32) if index is None else index
     for launch in image_launches("max_pool2d", plan, n, c, (h, w), (oh, ow)):
         plan.add(
-            forward(*size, int(index is not None)), launch.blocks,
+            forward(*size, int(index is not None), int(minimum)), launch.blocks,
             x[launch.x], y[launch.y], places if index is None else index[launch.y], launch.pixels, launch.block_pixels,
             h, w, c, oh, ow, divider(c), divider(oh), divider(ow),
             *window.kernel, *window.strides, *window.dilation, top, left,

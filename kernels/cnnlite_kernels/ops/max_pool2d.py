@@ -65,14 +65,7 @@ def max_pool2d(
     >>> y.ravel().tolist(), indices.ravel().tolist()
     ([5.0, 9.0], [1, 2])
     """
-    run = dispatch.find("max_pool2d", device, x)
-    x = checks.operand("max_pool2d", "x", x, "(n, h, w, c)")
-    window, shape = checks.pooling("max_pool2d", x.shape, pool_size, strides, padding)
-    y = checks.output("max_pool2d", out, shape, x.dtype, (x,))
-    indices = checks.new(shape, np.int32, (x,)) if return_indices else None
-    if y.size:
-        run(x, y, indices, window)
-    return (y, indices) if return_indices else y
+    return forward("max_pool2d", x, pool_size, strides, padding, return_indices, out, device)
 
 
 def max_pool2d_grad(
@@ -110,7 +103,28 @@ def max_pool2d_grad(
     >>> max_pool2d_grad(np.array([7, 8], np.float32).reshape(1, 1, 2, 1), x, 2)[0, :, :, 0].tolist()
     [[0.0, 7.0, 0.0, 0.0], [0.0, 0.0, 8.0, 0.0]]
     """
-    op = "max_pool2d_grad"
+    return backward("max_pool2d_grad", grad_y, x, pool_size, strides, padding, indices, out, device)
+
+
+def forward(
+    op: str, x: ArrayT, pool_size: Any, strides: Any, padding: Any, return_indices: bool, out: ArrayT | None, device: str | None
+) -> Any:  # fmt: skip
+    """max_pool2d or min_pool2d, as `op` says."""
+    run = dispatch.find(op, device, x)
+    x = checks.operand(op, "x", x, "(n, h, w, c)")
+    window, shape = checks.pooling(op, x.shape, pool_size, strides, padding)
+    y = checks.output(op, out, shape, x.dtype, (x,))
+    indices = checks.new(shape, np.int32, (x,)) if return_indices else None
+    if y.size:
+        run(x, y, indices, window)
+    return (y, indices) if return_indices else y
+
+
+def backward(
+    op: str, grad_y: ArrayT, x: Operand, pool_size: Any, strides: Any, padding: Any, indices: Operand | None,
+    out: ArrayT | None, device: str | None,
+) -> ArrayT:  # fmt: skip
+    """max_pool2d_grad or min_pool2d_grad, as `op` says."""
     run = dispatch.find(op, device, grad_y, x, indices)
     x = checks.operand(op, "x", x, "(n, h, w, c)")
     grad_y = checks.operand(op, "grad_y", grad_y, "(n, oh, ow, c)", like=x)

@@ -30,6 +30,7 @@ from .global_pool2d import (
 )
 from .matmul import matmul
 from .max_pool2d import max_pool2d, max_pool2d_grad
+from .min_pool2d import min_pool2d, min_pool2d_grad
 from .prelu import prelu, prelu_grad
 from .softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_grad
 from .up_sampling2d import up_sampling2d, up_sampling2d_grad
@@ -56,6 +57,8 @@ __all__ = [
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",
+    "min_pool2d",
+    "min_pool2d_grad",
     "prelu",
     "prelu_grad",
     "relu",

@@ -1,4 +1,4 @@
-"""max_pool2d and its gradient on arrays."""
+"""max_pool2d, min_pool2d and their gradients on arrays."""
 
 from __future__ import annotations
 
@@ -21,22 +21,40 @@ Shape = tuple[int, int, int, int]
 
 def max_pool2d(x: np.ndarray, out: np.ndarray, indices: np.ndarray | None, window: Window2D) -> None:
     """out = the maximum of each window, indices, if wanted, its place in the window (int32)."""
-    _forward(window, x.shape, x.itemsize, indices is not None).run(x=x, out=out, w=indices)
+    _forward(window, x.shape, x.itemsize, indices is not None, False).run(x=x, out=out, w=indices)
+
+
+def min_pool2d(x: np.ndarray, out: np.ndarray, indices: np.ndarray | None, window: Window2D) -> None:
+    """out = the minimum of each window; indices as of `max_pool2d`."""
+    _forward(window, x.shape, x.itemsize, indices is not None, True).run(x=x, out=out, w=indices)
 
 
 def max_pool2d_grad(
     grad_y: np.ndarray, x: np.ndarray | None, indices: np.ndarray | None, out: np.ndarray, window: Window2D
 ) -> None:
     """out = the gradient with respect to x; the places of the maxima are found in x where the caller has none."""
+    _backward(grad_y, x, indices, out, window, False)
+
+
+def min_pool2d_grad(
+    grad_y: np.ndarray, x: np.ndarray | None, indices: np.ndarray | None, out: np.ndarray, window: Window2D
+) -> None:
+    """out = the gradient with respect to x; the places of the minima are found in x where the caller has none."""
+    _backward(grad_y, x, indices, out, window, True)
+
+
+def _backward(
+    grad_y: np.ndarray, x: np.ndarray | None, indices: np.ndarray | None, out: np.ndarray, window: Window2D, minimum: bool
+) -> None:  # fmt: skip
     if indices is None:
         assert x is not None
         indices = np.empty(grad_y.shape, np.int32)
-        _forward(window, x.shape, x.itemsize, True).run(x=x, out=np.empty_like(grad_y), w=indices)
+        _forward(window, x.shape, x.itemsize, True, minimum).run(x=x, out=np.empty_like(grad_y), w=indices)
     _grad(window, out.shape, out.itemsize).run(y=grad_y, w=indices, out=out)
 
 
 @functools.lru_cache(KEPT)
-def _forward(window: Window2D, shape: Shape, item: int, with_index: bool) -> Work:
+def _forward(window: Window2D, shape: Shape, item: int, with_index: bool, minimum: bool) -> Work:
     n, h, w, c = shape
     oh, ow = window.output_size(h, w)
     plans: dict[tuple, Plan] = {}
@@ -46,7 +64,7 @@ def _forward(window: Window2D, shape: Shape, item: int, with_index: bool) -> Wor
         if plan is None:
             plan = plans[cut.window, cut.h, cut.n] = Plan(item)
             x, y = Images(X, cut.n, cut.h, w, c), Images(OUT, cut.n, *cut.window.output_size(cut.h, w), c)
-            emit.add_forward(plan, cut.window, x, y, INDEX if with_index else NOWHERE)
+            emit.add_forward(plan, cut.window, x, y, INDEX if with_index else NOWHERE, minimum)
         start = (cut.image * oh + cut.y_row) * ow * c
         x_start = (cut.image * h + cut.x_row) * w * c
         parts.append(Part(plan, {Base.X: x_start * item, Base.OUT: start * item, Base.W: start * INDEX_ITEM}))
