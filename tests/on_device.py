@@ -141,7 +141,7 @@ def train(
     return Trained(model, reported, model.get_weights(), state)
 
 
-def assert_close(one: Any, other: Any, tolerance: float = 1e-4) -> None:
-    """Lists of arrays are equal to within a share of the largest number of each."""
+def assert_close(one: Any, other: Any, tolerance: float = 1e-4, least: float = 1e-3) -> None:
+    """Lists of arrays are equal to within a share of the largest number of each; which counts for `least` if it is below."""
     for a, b in zip(one, other, strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * float(np.abs(b).max(initial=1e-3)))
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * float(np.abs(b).max(initial=least)))

@@ -21,9 +21,9 @@ EPS = 1e-6
 
 
 @st.composite
-def smooth_networks(draw: st.DrawFn) -> models.Sequential:
+def smooth_networks(draw: st.DrawFn, dtype: str = "float64") -> models.Sequential:
     """Up to seven layers without kinks, of any kind that fits the shape so far; joins read any output of the right size."""
-    model = models.Sequential(dtype="float64")
+    model = models.Sequential(dtype=dtype)
     shape = draw(st.tuples(st.integers(2, 7), st.integers(2, 7), st.integers(1, 4)))
     model.add(layers.Input(shape))
     outputs: dict[str, tuple[int, ...]] = {"input": shape}
