@@ -15,6 +15,7 @@ from cnnlite.engine.stages import (
     FrameStage,
     NormalizationStage,
     PoolStage,
+    PReLUStage,
     Stage,
     TransposedConvStage,
     UpSamplingStage,
@@ -28,6 +29,7 @@ from cnnlite_kernels.cuda import (
     frames,
     gradients,
     max_pool2d,
+    prelu,
     up_sampling2d,
 )
 
@@ -108,6 +110,13 @@ def _normalization(
     )  # fmt: skip
 
 
+def _prelu(run: Run, stage: PReLUStage, kept: Kept, grad: Any, grad_x: Any, to: Gradients) -> None:
+    alpha = where(run.plan.device, stage.alpha)
+    prelu.add_grad(
+        run.plan, run.n, *stage.in_shape, kept.x, alpha, stage.alpha_shape, grad, grad_x, to.of(stage.alpha)
+    )
+
+
 def _pool(run: Run, stage: PoolStage, kept: Kept, grad: Any, grad_x: Any, relu: bool) -> None:
     (index,) = kept.more
     pooled = kept.y if relu else None
@@ -140,6 +149,7 @@ def _dropout(run: Run, stage: DropoutStage, kept: Kept, grad: Any, grad_x: Any) 
 WITH_PARAMETERS: dict[type[Stage], Callable[..., None]] = {
     TransposedConvStage: _transposed_conv,
     NormalizationStage: _normalization,
+    PReLUStage: _prelu,
 }
 PLAIN: dict[type[Stage], Callable[..., None]] = {
     AverageStage: _average,

@@ -19,6 +19,7 @@ from cnnlite.engine.stages import (
     FrameStage,
     NormalizationStage,
     PoolStage,
+    PReLUStage,
     Stage,
     TransposedConvStage,
     UpSamplingStage,
@@ -32,6 +33,7 @@ from cnnlite_kernels.cuda import (
     frames,
     joins,
     max_pool2d,
+    prelu,
     up_sampling2d,
 )
 
@@ -91,7 +93,7 @@ def _normalization(run: Run, stage: NormalizationStage, x: Any, y: Any, keep: bo
 
 def _pool(run: Run, stage: PoolStage, x: Any, y: Any, keep: bool) -> More:
     index = run.plan.scratch(outputs(stage, run.n), np.int32) if keep else None
-    max_pool2d.add_forward(run.plan, stage.window, run.n, *stage.in_shape, x, y, index)
+    max_pool2d.add_forward(run.plan, stage.window, run.n, *stage.in_shape, x, y, index, stage.minimum)
     return () if index is None else (index,)
 
 
@@ -109,6 +111,12 @@ def _up_sampling(run: Run, stage: UpSamplingStage, x: Any, y: Any, keep: bool) -
 def _activation(run: Run, stage: ActivationStage, x: Any, y: Any, keep: bool) -> More:
     rows, c = rows_of(stage, run.n), stage.out_shape[-1]
     activations.add_forward(run.plan, stage.activation, x, y, rows, c, slope=stage.slope)
+    return ()
+
+
+def _prelu(run: Run, stage: PReLUStage, x: Any, y: Any, keep: bool) -> More:
+    alpha = where(run.plan.device, stage.alpha)
+    prelu.add_forward(run.plan, run.n, *stage.in_shape, x, alpha, stage.alpha_shape, y)
     return ()
 
 
@@ -147,5 +155,6 @@ FORWARD: dict[type[Stage], Callable[..., More]] = {
     UpSamplingStage: _up_sampling,
     FrameStage: _frame,
     ActivationStage: _activation,
+    PReLUStage: _prelu,
     DropoutStage: _dropout,
 }

@@ -96,14 +96,15 @@ def add_grad(
     plan: Plan, n: int, h: int, w: int, c: int, x: Any, alpha: Any, shape: AlphaShape, grad_y: Any, grad_x: Any,
     grad_alpha: Any = None,
 ) -> None:  # fmt: skip
-    """Emits the gradients with respect to x (n, h, w, c) and, where there is a place for it, to alpha; grad_x may be grad_y.
+    """Emits the gradients with respect to x (n, h, w, c) and to alpha, where there is a place for each; grad_x may be grad_y.
 
     Raises:
         ValueError: an image of more than 2^31 - 1 pixels.
     """
     if grad_alpha is not None:
         _add_alpha_grad(plan, (n, h, w, c), shape, x, grad_y, grad_alpha)
-    _add(plan, n, h, w, c, x, alpha, shape, grad_y, grad_x)
+    if grad_x is not None:
+        _add(plan, n, h, w, c, x, alpha, shape, grad_y, grad_x)
 
 
 def _add(
