@@ -25,6 +25,8 @@ from cnnlite.layers import (
     Layer,
     LeakyReLU,
     MaxPooling2D,
+    MinPooling2D,
+    PReLU,
     ReLU,
     Reshape,
     SeparableConv2D,
@@ -201,6 +203,13 @@ def graphs() -> dict[str, tuple[Shape, list[Layer]]]:
             [
                 ZeroPadding2D(((1, 0), (2, 1))), Conv2D(3, 2), Cropping2D(((0, 1), (1, 2))), ZeroPadding2D(1), MaxPooling2D(2),
                 Cropping2D(((1, 0), (0, 0))), GlobalMaxPooling2D(keepdims=True), Flatten(), Dense(2),
+            ],
+        ),
+        "slopes": (
+            (6, 5, 3),
+            [
+                PReLU(alpha_initializer="random_normal"), Conv2D(4, 3), PReLU("random_normal", shared_axes=[1, 2]), MinPooling2D(2),
+                PReLU("random_normal", shared_axes=1), Flatten(), Dense(3), PReLU("random_normal"),
             ],
         ),
         "average pools": ((7, 7, 3), [AveragePooling2D(3, strides=2, padding="same"), Conv2D(4, 2), AveragePooling2D(2, strides=1)]),

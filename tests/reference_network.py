@@ -20,7 +20,6 @@ from cnnlite.engine.stages import (
     Stage,
     TransposedConvStage,
     UpSamplingStage,
-    image_shape,
     lower,
     numbers_of,
 )
@@ -111,7 +110,7 @@ def _stage(stage: Stage, x: np.ndarray, sources: Sequence[np.ndarray]) -> np.nda
     if isinstance(stage, PReLUStage):
         alpha = value(stage.alpha)
         assert alpha is not None
-        return np.where(x > 0, x, alpha.reshape(image_shape(alpha.shape)) * x)
+        return np.where(x > 0, x, alpha.reshape(stage.alpha_shape) * x)
     raise TypeError(stage)
 
 

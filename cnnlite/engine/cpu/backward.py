@@ -8,7 +8,7 @@ from cnnlite.engine.cpu import convolution, normalization
 from cnnlite.engine.cpu.convolution import conv_of, lists_of
 from cnnlite.engine.cpu.emit import Kept, Run
 from cnnlite.engine.cpu.flow import Gradients, reshaped, room, source_shape
-from cnnlite.engine.cpu.places import Places
+from cnnlite.engine.cpu.places import Places, where
 from cnnlite.engine.stages import (
     ActivationStage,
     AddStage,
@@ -19,6 +19,7 @@ from cnnlite.engine.stages import (
     FrameStage,
     NormalizationStage,
     PoolStage,
+    PReLUStage,
     Stage,
     TransposedConvStage,
     UpSamplingStage,
@@ -26,9 +27,18 @@ from cnnlite.engine.stages import (
     needs_grad_output,
     numbers_of,
 )
-from cnnlite_kernels.cpu import activations, average_pool2d, dropout, frames, joins, max_pool2d, up_sampling2d
+from cnnlite_kernels.cpu import (
+    activations,
+    average_pool2d,
+    dropout,
+    frames,
+    joins,
+    max_pool2d,
+    prelu,
+    up_sampling2d,
+)
 from cnnlite_kernels.cpu.images import Images, with_halo
-from cnnlite_kernels.cpu.memory import Base, Pointer
+from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer
 from cnnlite_kernels.cpu.plan import Plan
 
 
@@ -112,6 +122,14 @@ def _stage_backward(
         convolution.add_transposed_backward(plan, stage, packed, x, grad, grad_x, to)
     elif isinstance(stage, NormalizationStage):
         normalization.add_backward(plan, stage, number, run.meetings, x, grad, grad_x, to)
+    elif isinstance(stage, PReLUStage):
+        grad_alpha = to.of(stage.alpha, plan.item)
+        if grad_x is None and grad_alpha == NOWHERE:
+            return
+        prelu.add_grad(
+            plan, x, where(stage.alpha), stage.alpha_shape, grad, grad_x or room(plan, x.n, stage.in_shape), grad_alpha,
+            to.accumulate,
+        )  # fmt: skip
     elif grad_x is None:
         return
     elif isinstance(stage, PoolStage):

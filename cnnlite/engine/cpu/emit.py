@@ -15,6 +15,7 @@ from cnnlite.engine.cpu.flow import (
     source_shape,
 )
 from cnnlite.engine.cpu.normalization import Meetings
+from cnnlite.engine.cpu.places import where
 from cnnlite.engine.stages import (
     ActivationStage,
     AddStage,
@@ -24,6 +25,7 @@ from cnnlite.engine.stages import (
     FrameStage,
     NormalizationStage,
     PoolStage,
+    PReLUStage,
     Stage,
     TransposedConvStage,
     UpSamplingStage,
@@ -37,6 +39,7 @@ from cnnlite_kernels.cpu import (
     frames,
     joins,
     max_pool2d,
+    prelu,
     up_sampling2d,
 )
 from cnnlite_kernels.cpu.images import NO_HALO, Images, add_clear_halo
@@ -157,8 +160,8 @@ def _stage_forward(
         convolution.add_transposed_forward(plan, stage, packed, x, y)
     elif isinstance(stage, NormalizationStage):
         normalization.add_forward(plan, stage, number, run.meetings, x, y)
-    elif isinstance(stage, PoolStage) and not stage.minimum:
-        max_pool2d.add_forward(plan, stage.window, x, y, index)
+    elif isinstance(stage, PoolStage):
+        max_pool2d.add_forward(plan, stage.window, x, y, index, minimum=stage.minimum)
     elif isinstance(stage, AverageStage):
         average_pool2d.add_forward(plan, stage.window, x, y)
     elif isinstance(stage, FrameStage):
@@ -167,6 +170,8 @@ def _stage_forward(
         up_sampling2d.add_forward(plan, stage.size, stage.interpolation, x, y)
     elif isinstance(stage, ActivationStage):
         activations.add_forward(plan, stage.activation, x, y, slope=stage.slope)
+    elif isinstance(stage, PReLUStage):
+        prelu.add_forward(plan, x, where(stage.alpha), stage.alpha_shape, y)
     elif isinstance(stage, DropoutStage):
         dropout.add_dropout(plan, x, y, stage.rate, run.key, stage.stream, Pointer(Base.PART, 0), run.first)
     else:
