@@ -129,6 +129,23 @@ NETWORKS = {
             ("Softmax", {}),
         ],
     ),
+    "learnt slopes": Network(
+        (5, 6, 2),
+        [
+            ("Conv2D", {"filters": 4, "kernel_size": 2}),
+            ("PReLU", {}),
+            ("Conv2D", {"filters": 4, "kernel_size": 2}),
+            ("PReLU", {"shared_axes": [1, 2]}),
+            ("Cropping2D", {"cropping": ((1, 0), (0, 1))}),
+            ("LeakyReLU", {"negative_slope": 0.5}),
+            ("Flatten", {}),
+            ("Dense", {"units": 6}),
+            ("PReLU", {"shared_axes": 1}),
+            ("Dense", {"units": 5}),
+            ("PReLU", {}),
+            ("Softmax", {}),
+        ],
+    ),
     # TensorFlow rounds these slopes to float32
     "rounded slopes": Network(
         (5, 6, 2),
@@ -151,6 +168,17 @@ NETWORKS = {
             ("AveragePooling2D", {"pool_size": (2, 1)}),
             ("MaxPooling2D", {"pool_size": 2, "strides": 1, "padding": "same"}),
             ("GlobalMaxPooling2D", {}),
+            ("Dense", {"units": 3}),
+        ],
+    ),
+    "smallest": Network(
+        (9, 8, 3),
+        [
+            ("Conv2D", {"filters": 4, "kernel_size": 2, "activation": "tanh"}),
+            ("MinPooling2D", {"pool_size": 2, "strides": 1}),
+            ("Conv2D", {"filters": 4, "kernel_size": 2, "padding": "same"}),
+            ("MinPooling2D", {"pool_size": (2, 3), "padding": "same"}),
+            ("Flatten", {}),
             ("Dense", {"units": 3}),
         ],
     ),

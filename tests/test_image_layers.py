@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnnlite import layers, models, naming
@@ -81,6 +82,7 @@ def test_output_shapes(layer: layers.Layer, shape: tuple[int, ...], expected: tu
     assert lowered[-1].names == (layer.name,)
     if not isinstance(layer, Reshape):
         assert lowered[-1].out_shape == stages.image_shape(expected)
+    assert model.predict(np.zeros((2, *shape), np.float32)).shape == (2, *expected)
 
 
 @pytest.mark.parametrize(
