@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cnnlite.engine.cpu import convolution, normalization
-from cnnlite.engine.cpu.convolution import conv_of, lists_of
+from cnnlite.engine.cpu.bands import Band, by_inputs, by_outputs, rows_of
+from cnnlite.engine.cpu.convolution import conv_of
 from cnnlite.engine.cpu.emit import Kept, Run
 from cnnlite.engine.cpu.flow import Gradients, reshaped, room, source_shape
 from cnnlite.engine.cpu.places import Places, where
@@ -27,6 +28,7 @@ from cnnlite.engine.stages import (
     needs_grad_output,
     numbers_of,
 )
+from cnnlite.parameters import Layout
 from cnnlite_kernels.cpu import (
     activations,
     average_pool2d,
@@ -67,20 +69,63 @@ def backward(
             for source, given, own in _shares(plan, stages, stage, sources, grad, wanted):
                 flow.add(source, given, own)
             continue
-        if isinstance(stage, ConvStage) and lists_of(stage, number, needed[number], plan.item):
+        packed = run.packed[number]
+        if isinstance(stage, ConvStage) and packed is not None and packed.lists is not None:
             x = with_halo(plan, x, conv_of(stage).halo)
         grad_x = None
         if needed[number]:
             grad_x = room(plan, x.n, stage.in_shape, x.halo)
             if number == 0 and grad_input is not None:
                 grad_x = reshaped(plan, grad_input, stage.in_shape)
-        mark = plan.mark()
-        _stage_backward(plan, stage, number, kept[number]._replace(x=x), grad, grad_x, run, to)
-        plan.free(mark)
+        here = kept[number]._replace(x=x)
+        bands = (
+            [] if run.bands is None else list(_bands(stage, number, here, grad, grad_x, run, to, plan.item))
+        )
+        if run.bands is not None and bands:
+            run.bands.add(plan, bands)
+        else:
+            mark = plan.mark()
+            _stage_backward(plan, stage, number, here, grad, grad_x, run, to)
+            plan.free(mark)
         if grad_x is not None:
             flow.add(number - 1, grad_x, own=True)
     if grad_input is not None:
         _put(plan, flow, grad_input)
+
+
+def _bands(
+    stage: Stage, number: int, kept: Kept, grad: Images, grad_x: Images | None, run: Run, to: Places, item: int
+) -> Iterator[tuple[int, Callable[[Plan], None]]]:  # fmt: skip
+    """What emits the bands of a stage's backward pass; none where it is better left whole. Of a convolution bands of y make the
+    gradient of its weights, and others of x that of its input."""
+    nothing = Places(Layout([]))
+    outputs, inputs = by_outputs(stage, kept.x.n, kept.x.halo), by_inputs(stage, kept.x.n)
+    if outputs is None or inputs is None or isinstance(stage, TransposedConvStage):
+        return
+    if isinstance(stage, ConvStage):
+        trained = any(to.of(parameter, item) != NOWHERE for parameter in stage.parameters)
+        for buffer, band in enumerate(outputs if trained else []):
+            yield buffer, _band(item, band, number, kept, grad, None, run, to)
+        to = nothing
+    for buffer, band in enumerate(inputs if grad_x is not None or not isinstance(stage, ConvStage) else []):
+        yield buffer, _band(item, band, number, kept, grad, grad_x, run, to)
+
+
+def _band(
+    item: int, band: Band, number: int, kept: Kept, grad: Images, grad_x: Images | None, run: Run, to: Places
+) -> Callable[[Plan], None]:  # fmt: skip
+    """What emits one band."""
+
+    def emit(plan: Plan) -> None:
+        x, y, grad_here = (
+            rows_of(images, band.image, rows, item)
+            for images, rows in ((kept.x, band.x), (kept.y, band.y), (grad, band.y))
+        )
+        here = Kept(x, y, band.places(kept.places, kept.y, item))
+        to_x = None if grad_x is None else rows_of(grad_x, band.image, band.x, item)
+        _stage_backward(plan, band.stage, number, here, grad_here, to_x, run, to)
+
+    return emit
 
 
 def _shares(
@@ -116,7 +161,7 @@ def _stage_backward(
     packed = run.packed[number]
     if isinstance(stage, ConvStage):
         assert packed is not None
-        convolution.add_backward(plan, stage, number, packed, x, y, index, grad, grad_x, to)
+        convolution.add_backward(plan, stage, packed, x, y, index, grad, grad_x, to)
     elif isinstance(stage, TransposedConvStage):
         assert packed is not None
         convolution.add_transposed_backward(plan, stage, packed, x, grad, grad_x, to)

@@ -68,11 +68,12 @@ def lists_of(stage: ConvStage, number: int, needs_input: bool, item: int) -> spa
 
 class Packed(NamedTuple):
     """Where the packed weights of a stage are: for the forward pass, and for the gradient of its input (flipped, or turned where
-    that works from lists); and which of its products are of bfloat16."""
+    that works from lists, which hold these taps); and which of its products are of bfloat16."""
 
     forward: Pointer
     backward: Pointer
     narrow: Narrow = Narrow()
+    lists: sparse.Taps | None = None
 
 
 def add_forward(
@@ -108,16 +109,15 @@ def add_forward(
 
 
 def add_backward(
-    plan: Plan, stage: ConvStage, number: int, packed: Packed, x: Images, y: Images, index: Pointer, grad: Images,
-    grad_x: Images | None, to: Places,
+    plan: Plan, stage: ConvStage, packed: Packed, x: Images, y: Images, index: Pointer, grad: Images, grad_x: Images | None,
+    to: Places,
 ) -> None:  # fmt: skip
     """Emits the gradients of a convolution with its activation and pooling: of its weights, and of its input unless grad_x is None."""
     conv = conv_of(stage)
     grad_w, grad_b = to.of(stage.kernel, plan.item), to.of(stage.bias, plan.item)
-    taps = lists_of(stage, number, grad_x is not None, plan.item)
-    if taps is not None and stage.pool is not None:
+    if packed.lists is not None and stage.pool is not None:
         sparse.add_backward(
-            plan, conv, taps, stage.pool, x, grad, index, y, packed.backward, grad_x, grad_w, grad_b, to.accumulate
+            plan, conv, packed.lists, stage.pool, x, grad, index, y, packed.backward, grad_x, grad_w, grad_b, to.accumulate
         )  # fmt: skip
         return
     if stage.pool is not None and grad_x is None and grad_w != NOWHERE and few_taps.fits(conv, stage.pool):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cnnlite.engine.cpu import convolution, normalization
+from cnnlite.engine.cpu.bands import Band, Bands, by_outputs, rows_of
 from cnnlite.engine.cpu.convolution import Packed, halo_read
 from cnnlite.engine.cpu.flow import (
     held,
@@ -20,6 +21,7 @@ from cnnlite.engine.stages import (
     ActivationStage,
     AddStage,
     AverageStage,
+    ConcatenateStage,
     ConvStage,
     DropoutStage,
     FrameStage,
@@ -59,7 +61,8 @@ class Run(NamedTuple):
     """What a plan's kernels share.
 
     packed: by the number of the stage; training: whether a backward pass follows; key: an int64, the key of this step's masks;
-    first: number of the plan's first image in its part; meetings: of the parts, where stages need the whole batch.
+    first: number of the plan's first image in its part; meetings: of the parts, where stages need the whole batch; bands: of a few large
+    images, else None.
     """
 
     packed: Sequence[Packed | None]
@@ -67,6 +70,7 @@ class Run(NamedTuple):
     key: Pointer = NOWHERE
     first: int = 0
     meetings: Meetings | None = None
+    bands: Bands | None = None
 
 
 def halo_wanted(stages: Sequence[Stage], number: int):
@@ -122,15 +126,21 @@ def forward(
         elif keep and isinstance(stage, PoolStage):
             index = plan.scratch(y.size * 4)
         add_clear_halo(plan, y, y_item)
-        if isinstance(stage, ConvStage):
-            packed = run.packed[number]
-            assert packed is not None
-            convolution.add_forward(plan, stage, packed, x, x_item, y, y_item, index)
-        elif stage.sources:
-            read = [given if source < 0 else kept[source].y for source in numbers_of(stages, stage)]
-            _join(plan, stage, x, read, y)
+        read = [
+            reshaped(plan, source, source_shape(stage, source.h * source.w * source.c))
+            for source in (given if other < 0 else kept[other].y for other in numbers_of(stages, stage))
+        ]
+        bands = (
+            by_outputs(stage, x.n, x.halo)
+            if run.bands is not None and x_item == y_item == plan.item
+            else None
+        )
+        if run.bands is None or bands is None:
+            _stage_forward(plan, stage, number, run, x, x_item, y, y_item, index, read)
         else:
-            _stage_forward(plan, stage, x, y, index, run, number)
+            run.bands.add(
+                plan, [(0, _band(plan.item, band, number, run, x, y, index, read)) for band in bands]
+            )
         if not keep:
             plan.free(mark)
         kept.append(Kept(x, y, index))
@@ -138,23 +148,43 @@ def forward(
     return kept
 
 
+def _band(
+    item: int, band: Band, number: int, run: Run, x: Images, y: Images, index: Pointer, sources: Sequence[Images]
+) -> Callable[[Plan], None]:  # fmt: skip
+    """What emits a band of a stage."""
+
+    def emit(plan: Plan) -> None:
+        _stage_forward(
+            plan, band.stage, number, run, rows_of(x, band.image, band.x, item), item, rows_of(y, band.image, band.y, item), item,
+            band.places(index, y, item), [rows_of(source, band.image, band.x, item) for source in sources],
+        )  # fmt: skip
+
+    return emit
+
+
 def _join(plan: Plan, stage: Stage, x: Images, sources: Sequence[Images], y: Images) -> None:
     """Emits y from the output before and others."""
-    read = [reshaped(plan, source, source_shape(stage, source.h * source.w * source.c)) for source in sources]
     if isinstance(stage, AddStage):
-        for number, source in enumerate(read):
+        for number, source in enumerate(sources):
             activations.add_sum(plan, source, y, x if number == 0 else y)
     else:
         first = 0
-        for source in [x, *read]:
+        for source in [x, *sources]:
             joins.add_join(plan, source, y, first)
             first += source.c
 
 
 def _stage_forward(
-    plan: Plan, stage: Stage, x: Images, y: Images, index: Pointer, run: Run, number: int
-) -> None:
-    if isinstance(stage, TransposedConvStage):
+    plan: Plan, stage: Stage, number: int, run: Run, x: Images, x_item: int, y: Images, y_item: int, index: Pointer,
+    sources: Sequence[Images],
+) -> None:  # fmt: skip
+    if isinstance(stage, ConvStage):
+        packed = run.packed[number]
+        assert packed is not None
+        convolution.add_forward(plan, stage, packed, x, x_item, y, y_item, index)
+    elif isinstance(stage, (AddStage, ConcatenateStage)):
+        _join(plan, stage, x, sources, y)
+    elif isinstance(stage, TransposedConvStage):
         packed = run.packed[number]
         assert packed is not None
         convolution.add_transposed_forward(plan, stage, packed, x, y)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnlite.engine.cpu.bands import worthwhile
 from cnnlite.engine.cpu.packing import Packing
 from cnnlite.engine.cpu.passes import Passes
 from cnnlite.engine.cpu.programs import Predict, Supervised
@@ -54,17 +55,20 @@ class Engine:
         asked = self._own or get_matmul_precision()
         return BFLOAT16 if self._narrows and asked == BFLOAT16 else FLOAT32
 
-    def _packing(self, stages: Sequence[Stage], flipped: Sequence[bool] | None) -> Packing:
+    def _packing(
+        self, stages: Sequence[Stage], flipped: Sequence[bool] | None, dense: bool = False
+    ) -> Packing:
         """Packed weights, shared by all programs with the same stages: pooling decides which form the backward pass needs."""
         mixed = self.variant == BFLOAT16
         key = (
             mixed,
+            dense,
             tuple((tuple(map(id, stage.parameters)), getattr(stage, "pool", None)) for stage in stages),
             None if flipped is None else tuple(flipped),
         )
         with self._exclusive:
             if key not in self._packings:
-                self._packings[key] = Packing(stages, flipped, self._dtype, mixed)
+                self._packings[key] = Packing(stages, flipped, self._dtype, mixed, dense)
             return self._packings[key]
 
     def predict(self, stages: Sequence[Stage], n: int) -> Predict:
@@ -83,5 +87,5 @@ class Engine:
     def passes(
         self, stages: Sequence[Stage], n: int, numbers: Sequence[int], layout: Layout, training: bool, key: np.ndarray
     ) -> Passes:  # fmt: skip
-        packing = self._packing(stages, needs_grad_input(stages, layout, True))
+        packing = self._packing(stages, needs_grad_input(stages, layout, True), worthwhile(stages, n))
         return Passes(stages, packing, n, self._dtype, numbers, layout, training, key)

@@ -23,15 +23,16 @@ class Packing:
 
     Args:
         flipped: for each stage whether the gradient of its input is needed, or None for a forward pass alone.
-        mixed: whether products may be of bfloat16.
+        mixed: whether products may be of bfloat16; dense: whether gradients are not to be made from lists.
 
     Attributes:
         packed: where they are, by the number of the stage; parts: the parts of a segment that makes them.
     """
 
     def __init__(
-        self, stages: Sequence[Stage], flipped: Sequence[bool] | None, dtype: np.dtype, mixed: bool = False
-    ) -> None:
+        self, stages: Sequence[Stage], flipped: Sequence[bool] | None, dtype: np.dtype, mixed: bool = False, dense: bool = False
+    ) -> None:  # fmt: skip
+        self._dense = dense
         self.packed: list[Packed | None] = []
         self.parts: list[Part] = []
         self._kept: list[np.ndarray] = []
@@ -58,9 +59,9 @@ class Packing:
         if lane_by_lane(stage):
             return Packed(NOWHERE, NOWHERE)
         conv, w = conv_of(stage), where(stage.kernel)
-        lists = lists_of(stage, number, needs_input, dtype.itemsize)
+        lists = None if self._dense else lists_of(stage, number, needs_input, dtype.itemsize)
         narrow = chosen(conv, lists is not None) if mixed else Narrow()
-        if by_dots(stage):
+        if by_dots(stage) or self._dense:  # a band may go another way than a whole image, for which weights are packed otherwise
             narrow = narrow._replace(grad_input=False)
         plan = self._plan(dtype)
         if narrow.forward:
@@ -81,7 +82,7 @@ class Packing:
             elif not by_dots(stage):
                 backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
                 conv2d.add_flip_weights(plan, conv, w, backward)
-        return Packed(forward, backward, narrow)
+        return Packed(forward, backward, narrow, lists)
 
     def _transposed(self, stage: TransposedConvStage, needs_input: bool, dtype: np.dtype) -> Packed:
         """The other way round: its forward pass is the gradient of a convolution's input."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnlite.engine.cpu import emit
 from cnnlite.engine.cpu.backward import backward
+from cnnlite.engine.cpu.bands import BANDS, MOST_IMAGES, Bands, worthwhile
 from cnnlite.engine.cpu.emit import Kept, Run
 from cnnlite.engine.cpu.normalization import Meetings
 from cnnlite.engine.cpu.packing import Packing
@@ -54,6 +55,8 @@ class Passes:
         self._key = key  # kept alive: its address is in the plans
         self._meetings = Meetings(stages, self._bounds, dtype)
         self._run = Run(packing.packed, training, pointer_to(key), meetings=self._meetings)
+        self._banded = worthwhile(self._stages, n)
+        bands = Bands()
         self._sample = math.prod(stages[0].in_shape)
         self.x = aligned_zeros(n * self._sample, dtype)
         self.outputs = {
@@ -68,11 +71,13 @@ class Passes:
             if size not in plans:
                 plan = plans[size] = Plan(dtype.itemsize)
                 x = Images(Pointer(Base.X, 0), size, *self._stages[0].in_shape)
-                self._kept[size] = emit.forward(plan, self._stages, x, self._run, keep=True)
+                run = self._run._replace(bands=bands if self._banded else None)
+                self._kept[size] = emit.forward(plan, self._stages, x, run, keep=True)
             self._rooms.append(aligned_zeros(plans[size].workspace, np.uint8))
             bases = {**self._bases(number, first), Base.WORK: self._rooms[number].ctypes.data}
             parts.append(Part(plans[size], bases))
-        self._forward = Job(self._meetings.segments(parts))
+        segments = bands.segments(*parts[0][:2]) if self._banded else self._meetings.segments(parts)
+        self._forward = Job(segments)
         self._backward: dict[tuple[int, ...], _Backward] = {}
 
     def _bases(self, number: int, first: int) -> dict[Base, int]:
@@ -122,9 +127,9 @@ class Passes:
         item = self._dtype.itemsize
         samples = {number: math.prod(self._stages[number].out_shape) for number in numbers}
         given = {number: aligned_zeros(self._n * samples[number], self._dtype) for number in numbers}
-        sums = aligned_zeros(len(self._bounds) * self._layout.size, self._dtype).reshape(
-            len(self._bounds), -1
-        )
+        buffers = BANDS + MOST_IMAGES if self._banded else len(self._bounds)
+        sums = aligned_zeros(buffers * self._layout.size, self._dtype).reshape(buffers, -1)
+        bands = Bands()
         grad_x = aligned_zeros(self._n * self._sample, self._dtype)
         rooms: list[np.ndarray] = []
         parts = []
@@ -139,17 +144,22 @@ class Passes:
             }
             to_x = Images(pointer_to(grad_x) + first * self._sample * item, size, *self._stages[0].in_shape)
             kept = [Kept(_images(x), _images(y), _kept(places)) for x, y, places in self._kept[size]]
-            backward(plan, self._stages, kept, grads, self._run, Places(self._layout), to_x)
+            run = self._run._replace(bands=bands if self._banded else None)
+            backward(plan, self._stages, kept, grads, run, Places(self._layout), to_x)
             bases = {
                 **self._bases(part, first),
                 Base.KEPT: self._rooms[part].ctypes.data,
                 Base.GRADS: sums[part].ctypes.data if sums.size else 0,
             }
-            if self._meetings.any:
+            if self._meetings.any or self._banded:
                 rooms.append(aligned_zeros(plan.workspace, np.uint8))
                 bases[Base.WORK] = rooms[part].ctypes.data
             parts.append(Part(plan, bases))
-        segments = self._meetings.segments(parts, parts[0].bases[Base.GRADS])
+        if self._banded:
+            starts = [row.ctypes.data if sums.size else 0 for row in sums]
+            segments = bands.segments(*parts[0][:2], starts)
+        else:
+            segments = self._meetings.segments(parts, parts[0].bases[Base.GRADS])
         job = Job([*segments, list(self._collect(sums))])
         return _Backward(given, job, sums, grad_x, rooms)
 

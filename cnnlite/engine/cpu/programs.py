@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnlite.engine.cpu import emit
 from cnnlite.engine.cpu.backward import backward
+from cnnlite.engine.cpu.bands import Bands, worthwhile
 from cnnlite.engine.cpu.emit import Kept, Run
 from cnnlite.engine.cpu.normalization import Meetings
 from cnnlite.engine.cpu.packing import Packing
@@ -38,19 +39,24 @@ class Predict:
 
     def __init__(self, stages: Sequence[Stage], packing: Packing, n: int, dtype: np.dtype) -> None:
         self.n, self._packing = n, packing
-        run = Run(packing.packed)
-        plans: dict[int, Plan] = {}
         parts = cut(n)
+        bands = Bands() if worthwhile(stages, n) else None
+        run = Run(packing.packed, bands=bands)
+        plans: dict[int, Plan] = {}
         for first, stop in parts:
             if stop - first not in plans:
                 plan = plans[stop - first] = Plan(dtype.itemsize)
                 x = Images(Pointer(Base.X, 0), stop - first, *stages[0].in_shape)
                 emit.forward(plan, stages, x, run, keep=False, out=Pointer(Base.OUT, 0))
-        self._job = Job([[Part(plans[stop - first]) for first, stop in parts]])
+        if bands is None:
+            self._job = Job([[Part(plans[stop - first]) for first, stop in parts]])
+        else:
+            self._room = aligned_zeros(plan.workspace, np.uint8)
+            self._job = Job(bands.segments(plan, {Base.WORK: self._room.ctypes.data}))
         firsts = np.array([first for first, _ in parts], np.int64)
         self._x_offsets = firsts * (math.prod(stages[0].in_shape) * dtype.itemsize)
         self._y_offsets = firsts * (math.prod(stages[-1].out_shape) * dtype.itemsize)
-        self._x_bases, self._y_bases = self._job.bases[0][:, Base.X], self._job.bases[0][:, Base.OUT]
+        self._bases = [(rows[:, Base.X], rows[:, Base.OUT]) for rows in self._job.bases]
         sizes = n * math.prod(stages[0].in_shape), n * math.prod(stages[-1].out_shape)
         self._copies = sum(sizes) * dtype.itemsize <= COPIED_BYTES
         if self._copies:
@@ -69,8 +75,9 @@ class Predict:
         self._job.run()
 
     def _set(self, x: np.ndarray, y: np.ndarray) -> None:
-        np.add(self._x_offsets, x.ctypes.data, out=self._x_bases)
-        np.add(self._y_offsets, y.ctypes.data, out=self._y_bases)
+        for x_bases, y_bases in self._bases:
+            np.add(self._x_offsets, x.ctypes.data, out=x_bases)
+            np.add(self._y_offsets, y.ctypes.data, out=y_bases)
 
 
 class Batch:

@@ -63,6 +63,17 @@ class Plan:
         """Gives back all scratch taken since `mark`."""
         self._used = mark
 
+    def beside(self) -> Plan:
+        """A plan of a part that shares this one's workspace: it takes scratch behind what is taken here."""
+        other = Plan(self.item)
+        other._used = self._used
+        return other
+
+    def behind(self, other: Plan) -> None:
+        """What is taken from here on lies behind all that a plan beside this one takes."""
+        self._used = max(self._used, other.workspace)
+        self.workspace = max(self.workspace, self._used)
+
     def entries(self, segment: int = 0) -> np.ndarray:
         """Pairs (kernel, descriptor) of addresses."""
         pairs = [(function, descriptor.ctypes.data) for function, descriptor in self._segments[segment]]
