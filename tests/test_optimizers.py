@@ -73,6 +73,8 @@ def cases() -> dict[str, tuple[optimizers.Optimizer, Any, Any, float]]:
         "adam": (adam_(0.01), adam(), same, 0.0),
         "adam with arguments": (adam_(0.01, 0.5, 0.9, 1e-3), adam(0.5, 0.9, 1e-3), same, 0.0),
         "adam with decay": (adam_(0.01, weight_decay=0.1), adam(), same, 0.1),
+        "adamw": (optimizers.AdamW(0.01), adam(), same, 0.004),
+        "adamw with arguments": (optimizers.AdamW(0.01, 0.1, 0.5, 0.9, 1e-3, clipnorm=0.5), adam(0.5, 0.9, 1e-3), by_norm(0.5), 0.1),
         "rmsprop": (rmsprop_(0.01), rmsprop(), same, 0.0),
         "rmsprop with momentum": (rmsprop_(0.01, 0.8, 0.5), rmsprop(0.8, 0.5), same, 0.0),
         "rmsprop centered": (rmsprop_(0.01, centered=True, epsilon=1e-3), rmsprop(epsilon=1e-3, centered=True), same, 0.0),
@@ -188,7 +190,9 @@ def test_get() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: optimizers.get("adamw"), ValueError, r"optimizer: expected one of \['adam', 'rmsprop', 'sgd'\], got 'adamw'"),
+        (lambda: optimizers.get("adagrad"), ValueError, r"optimizer: expected one of \['adam', 'adamw', .*\], got 'adagrad'"),
+        (lambda: optimizers.AdamW(weight_decay=None), ValueError, "adamw: expected weight_decay of 0 or more, got None; use Adam"),
+        (lambda: optimizers.AdamW(weight_decay=-1), ValueError, "adamw: expected weight_decay of 0 or more, or None, got -1"),
         (lambda: optimizers.get(0.1), TypeError, "optimizer: expected a name or an Optimizer, got float"),
         (lambda: optimizers.SGD(-0.1), ValueError, "sgd: expected learning_rate as a number of at least 0 or a schedule, got -0.1"),
         (lambda: optimizers.SGD(float("nan")), ValueError, "sgd: expected learning_rate .* got nan"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnlite.optimizers.adam import Adam
+from cnnlite.optimizers.adamw import AdamW
 from cnnlite.optimizers.optimizer import Optimizer
 from cnnlite.optimizers.rmsprop import RMSprop
 from cnnlite.optimizers.sgd import SGD
@@ -29,9 +30,9 @@ class schedules:
     PolynomialDecay = PolynomialDecay
 
 
-__all__ = ["SGD", "Adam", "Optimizer", "RMSprop", "deserialize", "get", "schedules", "serialize"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "deserialize", "get", "schedules", "serialize"]
 
-_BY_NAME: dict[str, Any] = {"adam": Adam, "rmsprop": RMSprop, "sgd": SGD}
+_BY_NAME: dict[str, Any] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
 
 def get(identifier: Any) -> Optimizer:
