@@ -34,7 +34,16 @@ from cnnlite_kernels.cuda import (
 )
 from cnnlite_kernels.cuda.ops import contiguous
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.settings import BINARY, BINARY_LOGITS, OPTIMIZER, SQUARED
+from cnnlite_kernels.settings import (
+    ABSOLUTE,
+    BINARY,
+    BINARY_LOGITS,
+    DIVERGENCE,
+    HINGE,
+    HUBER,
+    OPTIMIZER,
+    SQUARED,
+)
 from cnnlite_kernels.window import Window2D
 
 SEED = 0
@@ -377,25 +386,34 @@ def _elementwise_loss(plan: Plan, c: int, kind: int, with_grad: bool, dtype: Any
     grad = plan.scratch(n * c, dtype) if with_grad else None
     loss, correct = plan.scratch(n, dtype), plan.scratch(n, dtype)
     losses.add_elementwise(
-        plan, there(plan, y), there(plan, t), there(plan, weights), grad, loss, correct, n, c, scale, kind=kind, smallest=1e-7
+        plan, there(plan, y), there(plan, t), there(plan, weights), grad, loss, correct, n, c, scale, kind=kind, smallest=1e-7,
+        delta=0.25,
     )  # fmt: skip
     z, u = y.astype(np.float64), t.astype(np.float64)
+    far, terms = np.abs(z - u), 1 if kind == DIVERGENCE else c
     each, slope = {
         SQUARED: ((z - u) ** 2, 2 * (z - u)),
         BINARY: (-(u * np.log(z) + (1 - u) * np.log(1 - z)), (z - u) / (z * (1 - z))),
         BINARY_LOGITS: (np.log1p(np.exp(z)) - z * u, reference.sigmoid(z) - u),
+        ABSOLUTE: (far, np.sign(z - u)),
+        DIVERGENCE: (u * np.log(u / z), -u / z),
+        HINGE: (np.maximum(1 - z * u, 0), np.where(z * u <= 1, -u, 0)),
+        HUBER: (np.where(far <= 0.25, far**2 / 2, far / 4 - 1 / 32), np.clip(z - u, -0.25, 0.25)),
     }[kind]
     checks = [
-        Check(loss, weights * each.mean(1), 64 + c),
+        Check(loss, weights * each.sum(1) / terms, 64 + c),
         Check(correct, y.argmax(1) == t.argmax(1)),
     ]
     if with_grad:
-        checks.append(Check(grad, scale * weights[:, None] * slope / c, 64))
+        checks.append(Check(grad, scale * weights[:, None] * slope / terms, 64))
     return checks
 
 
 def _losses() -> Iterator[Sample]:
-    names = {SQUARED: "squared error", BINARY: "binary", BINARY_LOGITS: "binary of logits"}
+    names = {
+        SQUARED: "squared error", BINARY: "binary", BINARY_LOGITS: "binary of logits", ABSOLUTE: "absolute error",
+        DIVERGENCE: "divergence", HINGE: "hinge", HUBER: "Huber loss",
+    }  # fmt: skip
     for c, with_grad, dtype in product(CLASSES, (False, True), DTYPES):
         what, simple = f" of {c}{', gradient' * with_grad}", c == CLASSES[0]
         for sparse in (False, True):

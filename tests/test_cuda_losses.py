@@ -18,12 +18,15 @@ from cnnlite_kernels.cpu import plan as cpu_plan
 from cnnlite_kernels.cpu.memory import pointer_to
 from cnnlite_kernels.cuda import losses
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.settings import BINARY, BINARY_LOGITS, SQUARED
+from cnnlite_kernels.settings import ABSOLUTE, BINARY, BINARY_LOGITS, DIVERGENCE, HINGE, HUBER, SQUARED
 
 DEVICE = Interpreted()
 SHAPES = ((1, 1), (1, 2), (300, 3), (32, 10), (9, 33), (3, 1030))  # rows of a thread, of a warp, of a block
-KINDS = {"squared": SQUARED, "binary": BINARY, "binary_logits": BINARY_LOGITS}
-SCALE, SMALLEST = 0.25, 1e-7
+KINDS = {
+    "squared": SQUARED, "binary": BINARY, "binary_logits": BINARY_LOGITS, "absolute": ABSOLUTE, "divergence": DIVERGENCE,
+    "hinge": HINGE, "huber": HUBER,
+}  # fmt: skip
+SCALE, SMALLEST, DELTA = 0.25, 1e-7, 0.75
 
 
 class Outputs:
@@ -55,7 +58,7 @@ def on_gpu(
     if kind is None:
         losses.add_softmax_cross_entropy(plan, *operands, labels=targets.dtype == np.int32)
     else:
-        losses.add_elementwise(plan, *operands, kind=kind, smallest=SMALLEST)
+        losses.add_elementwise(plan, *operands, kind=kind, smallest=SMALLEST, delta=DELTA)
     plan.run()
     return found
 
@@ -71,7 +74,7 @@ def on_cpu(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray, kind: i
     if kind is None:
         kernel, integer = cpu.softmax_cross_entropy, int(targets.dtype == np.int32)
     plan.add(
-        kernel, logits.itemsize, integer, n=len(logits), c=logits.shape[1], with_grad=1, scale=SCALE, smallest=SMALLEST,
+        kernel, logits.itemsize, integer, n=len(logits), c=logits.shape[1], with_grad=1, scale=SCALE, smallest=SMALLEST, delta=DELTA,
         **{name: pointer_to(array) for name, array in arrays.items()},
     )  # fmt: skip
     cpu_plan.Job([[cpu_plan.Part(plan)]]).run()
@@ -87,7 +90,7 @@ def draw(
     predictions, weights = draw_normals(rng, shape, dtype) * dtype(5), rng.random(n).astype(dtype)
     if kind == "labels":
         return predictions, rng.integers(0, c, n).astype(np.int32), weights
-    if kind == "binary":
+    if kind in ("binary", "divergence"):
         predictions = rng.random(shape).astype(dtype)
     return predictions, rng.random(shape).astype(dtype), weights
 
@@ -184,7 +187,7 @@ def test_the_gradient_may_take_the_place_of_the_predictions(c: int, kind: str) -
     plan, flat, outputs = Plan(DEVICE), predictions.reshape(-1), Outputs(predictions, False)
     operands = (flat, targets.reshape(-1), weights, flat, outputs.losses, outputs.correct, 6, c, SCALE)
     if kind in KINDS:
-        losses.add_elementwise(plan, *operands, kind=KINDS[kind], smallest=SMALLEST)
+        losses.add_elementwise(plan, *operands, kind=KINDS[kind], smallest=SMALLEST, delta=DELTA)
     else:
         losses.add_softmax_cross_entropy(plan, *operands, labels=kind == "labels")
     plan.run()

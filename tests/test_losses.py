@@ -32,6 +32,12 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-z))
 
 
+def huber(error: np.ndarray, delta: float) -> np.ndarray:
+    return np.array(
+        [e * e / 2 if abs(e) <= delta else delta * (abs(e) - delta / 2) for e in error.flat]
+    ).reshape(error.shape)
+
+
 LABELS = np.random.default_rng(2).integers(0, CLASSES, N)
 SHARES = np.random.default_rng(3).dirichlet(np.ones(CLASSES), N)
 SIDES = np.random.default_rng(4).integers(0, 2, (N, CLASSES))
@@ -61,6 +67,12 @@ def formulas() -> dict[str, tuple[losses.Loss, np.ndarray, np.ndarray, np.ndarra
             losses.BinaryCrossentropy(label_smoothing=0.4), SIDES, p, -(side * np.log(p) + (1 - side) * np.log(1 - p)).mean(axis=1),
         ),
         "squared": (losses.MeanSquaredError(), SHARES, z, ((z - SHARES) ** 2).mean(axis=1)),
+        "absolute": (losses.MeanAbsoluteError(), SHARES, z, np.abs(z - SHARES).mean(axis=1)),
+        "divergence": (losses.KLDivergence(), SHARES, p, (SHARES * np.log(SHARES / p)).sum(axis=1)),
+        "hinge": (losses.Hinge(), 2 * SIDES - 1, z, np.maximum(1 - (2 * SIDES - 1) * z, 0).mean(axis=1)),
+        "hinge of 0 and 1": (losses.Hinge(), SIDES, z, np.maximum(1 - (2 * SIDES - 1) * z, 0).mean(axis=1)),
+        "huber": (losses.Huber(), SHARES, z, huber(z - SHARES, 1.0).mean(axis=1)),
+        "huber of 3": (losses.Huber(delta=3), SHARES, z, huber(z - SHARES, 3.0).mean(axis=1)),
     }  # fmt: skip
 
 
@@ -96,7 +108,7 @@ def test_in_a_model(name: str, dtype: str) -> None:
     loss, y_true, _, _ = formulas()[name]
     head = (
         None
-        if getattr(loss, "from_logits", False) or name == "squared"
+        if getattr(loss, "from_logits", False) or name.split()[0] in ("squared", "absolute", "hinge", "huber")
         else "sigmoid"
         if "binary" in name
         else "softmax"
@@ -110,7 +122,18 @@ def test_in_a_model(name: str, dtype: str) -> None:
     )
 
 
-@pytest.mark.parametrize("loss", [losses.MeanSquaredError(), losses.BinaryCrossentropy()])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.MeanSquaredError(),
+        losses.BinaryCrossentropy(),
+        losses.MeanAbsoluteError(),
+        losses.KLDivergence(),
+        losses.Hinge(),
+        losses.Huber(0.25),
+    ],
+    ids=lambda loss: loss.name,
+)
 def test_of_images(loss: losses.Loss) -> None:
     """(n, h, w, c): the mean over an image's numbers, then over images; targets may lack the last axis if it is one."""
     p, t = probabilities((3, 4, 5, 2)), probabilities((3, 4, 5, 2))[::-1]
@@ -159,6 +182,23 @@ def test_probabilities_of_zero_and_one_are_finite() -> None:
     assert np.isfinite(sparse.gradient(np.array([1]), np.array([[1.0, 0.0]]))).all()
 
 
+def test_divergence_of_zero_and_one_is_finite() -> None:
+    """Targets and predictions are kept from 1e-7 on, as in Keras; below there the gradient is zero."""
+    loss = losses.KLDivergence()
+    assert loss([[0.0, 1.0]], [[1.0, 0.0]]) == pytest.approx(-np.log(1e-7) * (1 - 1e-7), rel=1e-6)
+    np.testing.assert_allclose(loss.gradient(np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]])), [[-1e-7, 0]])
+
+
+def test_kinks() -> None:
+    """As Keras has them: no gradient where prediction and target are equal, one where a margin is just reached."""
+    one = np.array([[1.0, 1.0]])
+    np.testing.assert_array_equal(losses.MeanAbsoluteError().gradient(one, one), [[0, 0]])
+    np.testing.assert_array_equal(losses.Hinge().gradient(one, np.array([[1.0, 1.5]])), [[-0.5, 0]])
+    np.testing.assert_array_equal(
+        losses.Huber(0.5).gradient(0 * one, np.array([[0.5, -9.0]])), [[0.25, -0.25]]
+    )
+
+
 def test_large_logits_do_not_overflow() -> None:
     z = np.array([[1000.0, 0.0], [-1000.0, 0.0]])
     assert losses.CategoricalCrossentropy(True)([[0, 1], [0, 1]], z) == pytest.approx(500)
@@ -172,9 +212,15 @@ def test_names_as_in_keras() -> None:
         "categorical_crossentropy",
         "binary_crossentropy",
         "mean_squared_error",
+        "mean_absolute_error",
+        "kl_divergence",
+        "hinge",
     ]
     assert [losses.get(name).name for name in names] == names
     assert type(losses.get("mse")) is type(losses.get("MeanSquaredError")) is losses.MeanSquaredError
+    assert type(losses.get("mae")) is losses.MeanAbsoluteError
+    assert type(losses.get("kld")) is losses.KLDivergence
+    assert losses.get("huber").name == "huber_loss"
     loss = losses.MeanSquaredError(name="mine")
     assert losses.get(loss) is loss
     assert loss.name == "mine"
@@ -196,10 +242,12 @@ class Half(losses.Loss):
 def refused() -> dict[str, tuple[Any, type[Exception], str]]:
     one = np.ones((4, 2))
     return {
-        "name": (lambda: losses.get("hinge"), ValueError, r"loss: expected one of \['binary_crossentropy', .*, got 'hinge'"),
+        "name": (lambda: losses.get("poisson"), ValueError, r"loss: expected one of \['binary_crossentropy', .*, got 'poisson'"),
         "type": (lambda: losses.get(3), TypeError, "loss: expected a name, a Loss or a function, got int"),
         "reduction": (lambda: losses.MeanSquaredError(reduction="mean"), ValueError, "got 'mean'"),
         "smoothing": (lambda: losses.BinaryCrossentropy(label_smoothing=2), ValueError, "label_smoothing from 0 to 1, got 2"),
+        "delta": (lambda: losses.Huber(0), ValueError, "huber_loss: expected delta as a finite number above 0, got 0"),
+        "no delta": (lambda: losses.Huber("1"), ValueError, "huber_loss: expected delta as a finite number above 0, got '1'"),
         "call": (lambda: losses.Loss()(one, one), NotImplementedError, r"Loss: define call\(y_true, y_pred\)"),
         "gradient": (lambda: Half().gradient(one, one), NotImplementedError, "Half: define gradient.*there is no autograd"),
         "shape": (lambda: Half()(one, one), ValueError, r"half: expected call\(y_true, y_pred\) to return one loss a sample"),

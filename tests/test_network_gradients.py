@@ -121,6 +121,10 @@ def losses_and_heads() -> dict[str, tuple[losses.Loss, str | None, str]]:
         "binary smoothed": (losses.BinaryCrossentropy(label_smoothing=0.2), "sigmoid", "shares"),
         "squared": (losses.MeanSquaredError(), "tanh", "shares"),
         "sum": (losses.MeanSquaredError(reduction="sum"), None, "shares"),
+        "absolute": (losses.MeanAbsoluteError(), "tanh", "shares"),
+        "divergence": (losses.KLDivergence(), "softmax", "shares"),
+        "hinge": (losses.Hinge(), None, "shares"),
+        "huber": (losses.Huber(0.25), None, "shares"),
     }  # fmt: skip
 
 

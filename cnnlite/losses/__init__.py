@@ -9,14 +9,22 @@ from cnnlite.losses.crossentropy import (
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
+from cnnlite.losses.hinge import Hinge
+from cnnlite.losses.huber import Huber
+from cnnlite.losses.kl_divergence import KLDivergence
 from cnnlite.losses.loss import FunctionLoss, Loss
+from cnnlite.losses.mean_absolute_error import MeanAbsoluteError
 from cnnlite.losses.mean_squared_error import MeanSquaredError
 
 __all__ = [
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
     "FunctionLoss",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
     "Loss",
+    "MeanAbsoluteError",
     "MeanSquaredError",
     "SparseCategoricalCrossentropy",
     "deserialize",
@@ -30,6 +38,12 @@ _BY_NAME: dict[str, type[Loss]] = {
     "binary_crossentropy": BinaryCrossentropy,
     "mean_squared_error": MeanSquaredError,
     "mse": MeanSquaredError,
+    "mean_absolute_error": MeanAbsoluteError,
+    "mae": MeanAbsoluteError,
+    "kl_divergence": KLDivergence,
+    "kld": KLDivergence,
+    "hinge": Hinge,
+    "huber": Huber,
 }
 _BY_CLASS = {cls.__name__: cls for cls in _BY_NAME.values()}
 

@@ -93,10 +93,10 @@ class CategoricalCrossentropy(_CrossEntropy):
         if self.label_smoothing:
             return None
         if self.from_logits:
-            return LossKernel("softmax_cross_entropy", (0,))
-        return (
-            LossKernel("softmax_cross_entropy", (0,), replaces="softmax") if activation == "softmax" else None
-        )
+            return LossKernel("softmax_cross_entropy", (0,), of_last_axis=True)
+        if activation != "softmax":
+            return None
+        return LossKernel("softmax_cross_entropy", (0,), replaces="softmax", of_last_axis=True)
 
 
 class SparseCategoricalCrossentropy(CategoricalCrossentropy):

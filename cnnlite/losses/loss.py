@@ -14,13 +14,16 @@ class LossKernel(NamedTuple):
     """How a loss is computed by a kernel of cnnlite_kernels.cpu.losses.
 
     kernel: its name; integers: what it is compiled for; sparse: targets are labels; replaces: the activation at the network's end
-    that is part of the formula and is left out.
+    that is part of the formula and is left out; delta: of Huber's loss; of_last_axis: it is a sum over the last axis of the
+    predictions and no mean over all of them.
     """
 
     kernel: str
     integers: tuple[int, ...]
     sparse: bool = False
     replaces: str | None = None
+    delta: float = 1.0
+    of_last_axis: bool = False
 
 
 class Loss:

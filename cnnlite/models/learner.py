@@ -86,9 +86,7 @@ class Learner(Inference):
         if self.loss.reduction not in ("sum_over_batch_size", "sum"):
             return None
         kernel = self.loss.kernel(self.network.last_activation())
-        over_pixels = len(self.output_shape) > 1 and (
-            kernel is not None and kernel.kernel == "softmax_cross_entropy"
-        )
+        over_pixels = len(self.output_shape) > 1 and kernel is not None and kernel.of_last_axis
         return None if over_pixels else kernel
 
     def _ready(self, x: np.ndarray, y: Any, op: str) -> None:

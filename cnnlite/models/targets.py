@@ -10,12 +10,18 @@ from cnnlite.batches import gather
 from cnnlite.losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
+    Hinge,
+    Huber,
+    KLDivergence,
     Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
     SparseCategoricalCrossentropy,
 )
 
-_DENSE = (BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError)
+_DENSE = (
+    BinaryCrossentropy, CategoricalCrossentropy, Hinge, Huber, KLDivergence, MeanAbsoluteError, MeanSquaredError
+)  # fmt: skip
 
 
 def check_targets(y: np.ndarray, output_shape: tuple[int, ...], loss: Loss, op: str) -> None:

@@ -3,5 +3,5 @@
 OPTIMIZER = ("rate", "momentum", "nesterov", "beta_1", "beta_2", "rho", "epsilon", "weight_decay", "steps")
 """What an optimizer's kernel reads from one row of float64, which may change from step to step; `steps` counts from 1."""
 
-SQUARED, BINARY, BINARY_LOGITS = range(3)
+SQUARED, BINARY, BINARY_LOGITS, ABSOLUTE, DIVERGENCE, HINGE, HUBER = range(7)
 """Kinds of elementwise loss."""

@@ -173,7 +173,7 @@ class Supervised:
             logits=last.y.start, grad=grad.start, n=n, c=outputs, with_grad=int(self._run.training),
             labels=targets, targets=targets, weights=Pointer(Base.W, first * item),
             losses=Pointer(Base.OUT, first * item), correct=Pointer(Base.EXTRA, first * item),
-            scale=self._scale, smallest=SMALLEST_PROBABILITY,
+            scale=self._scale, smallest=SMALLEST_PROBABILITY, delta=self._loss.delta,
         )  # fmt: skip
 
     def __call__(self) -> Batch:

@@ -170,7 +170,7 @@ class Supervised:
             loss_kernels.add_softmax_cross_entropy(plan, *operands, labels=loss.sparse)
         else:
             loss_kernels.add_elementwise(
-                plan, *operands, kind=loss.integers[0], smallest=SMALLEST_PROBABILITY
+                plan, *operands, kind=loss.integers[0], smallest=SMALLEST_PROBABILITY, delta=loss.delta
             )
 
     @property

@@ -15,12 +15,12 @@ from cnnlite_kernels.cpu.exponential import row_exponential_sum, row_exponential
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import INT32, POINTER, address, array_at
-from cnnlite_kernels.settings import BINARY, SQUARED
+from cnnlite_kernels.settings import ABSOLUTE, BINARY, DIVERGENCE, HINGE, HUBER, SQUARED
 
 LOSS = np.dtype(
     [(name, POINTER) for name in ("logits", "labels", "targets", "weights", "losses", "correct", "grad")]
     + [(name, np.int64) for name in ("n", "c", "with_grad")]
-    + [("scale", np.float64), ("smallest", np.float64)]
+    + [("scale", np.float64), ("smallest", np.float64), ("delta", np.float64)]
 )
 
 
@@ -92,6 +92,8 @@ def elementwise(item, kind):
 
     SQUARED: (y - t)^2. BINARY: -(t log y + (1 - t) log(1 - y)) with y kept within `smallest` of 0 and 1.
     BINARY_LOGITS: the same of sigmoid(y): max(y, 0) - y t + log(1 + e^-|y|).
+    ABSOLUTE: |y - t|. DIVERGENCE: t log(t / y) with both kept from `smallest` to 1, and the sum of it over c.
+    HINGE: max(1 - y t, 0), where a t of 0 is -1. HUBER: (y - t)^2 / 2 up to |y - t| = delta, and then delta |y - t| - delta^2 / 2.
     correct (n,): with c = 1 whether y is on the target's side of a half (for logits too, as Keras counts), else whether the largest
     are the same.
     """
@@ -106,14 +108,15 @@ def elementwise(item, kind):
         )
         number = weights.dtype.type
         zero, one, half = number(0), number(1), number(0.5)
-        low = number(d.smallest)
+        low, delta = number(d.smallest), number(d.delta)
+        terms = one if kind == DIVERGENCE else number(d.c)
         for i in range(d.n):
             y, grad = (
                 array_at(ys + i * d.c * item, d.c, item),
                 array_at(gs + i * d.c * item, d.c * d.with_grad, item),
             )
             t = array_at(ts + i * d.c * item, d.c, item)
-            scale = weights[i] * number(d.scale) / number(d.c)
+            scale = weights[i] * number(d.scale) / terms
             loss, best, label = zero, 0, 0
             for c in range(d.c):
                 best = c if y[c] > y[best] else best
@@ -126,13 +129,33 @@ def elementwise(item, kind):
                     p = min(max(y[c], low), one - low)
                     loss -= t[c] * math.log(p) + (one - t[c]) * math.log(one - p)
                     slope = (p - t[c]) / (p * (one - p)) if p == y[c] else zero
+                elif kind == ABSOLUTE:
+                    difference = y[c] - t[c]
+                    loss += abs(difference)
+                    slope = one if difference > zero else -one if difference < zero else difference
+                elif kind == DIVERGENCE:
+                    p, q = min(max(y[c], low), one), min(max(t[c], low), one)
+                    loss += q * math.log(q / p)
+                    slope = -q / p if p == y[c] else zero
+                elif kind == HINGE:
+                    side = t[c] if t[c] != zero else -one
+                    margin = one - side * y[c]
+                    loss += zero if margin < zero else margin
+                    slope = zero if margin < zero else -side
+                elif kind == HUBER:
+                    difference = y[c] - t[c]
+                    far = abs(difference)
+                    loss += (
+                        half * difference * difference if far <= delta else delta * far - half * delta * delta
+                    )
+                    slope = -delta if difference < -delta else delta if difference > delta else difference
                 else:
                     e = math.exp(-abs(y[c]))
                     loss += max(y[c], zero) - y[c] * t[c] + math.log(one + e)
                     slope = (one if y[c] >= zero else e) / (one + e) - t[c]
                 if d.with_grad:
                     grad[c] = scale * slope
-            losses[i] = weights[i] * loss / number(d.c)
+            losses[i] = weights[i] * loss / terms
             correct[i] = (y[0] > half) == (t[0] > half) if d.c == 1 else best == label
 
     return body

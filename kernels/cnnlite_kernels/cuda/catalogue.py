@@ -44,7 +44,7 @@ from cnnlite_kernels.cuda.epilogue import NONE, RELU, SIGMOID, TANH
 from cnnlite_kernels.cuda.kernel import Capability, Kernel
 from cnnlite_kernels.cuda.ops import contiguous
 from cnnlite_kernels.cuda.tensor_intrinsics import BF16, TF32
-from cnnlite_kernels.settings import BINARY, BINARY_LOGITS, SQUARED
+from cnnlite_kernels.settings import ABSOLUTE, BINARY, BINARY_LOGITS, DIVERGENCE, HINGE, HUBER, SQUARED
 
 ALL: tuple[Capability, ...] = ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
 TENSOR: tuple[Capability, ...] = ALL[1:]
@@ -250,6 +250,10 @@ def _losses() -> Iterator[Entry]:
         BINARY: "binary cross-entropy",
         BINARY_LOGITS: "binary cross-entropy of logits",
         SQUARED: "squared error",
+        ABSOLUTE: "absolute error",
+        DIVERGENCE: "divergence",
+        HINGE: "hinge",
+        HUBER: "Huber loss",
     }
     for lanes, kind, with_grad in product((1, 32, 256), kinds, (0, 1)):
         of = f"{kinds[kind]}{', gradient' if with_grad else ''}"

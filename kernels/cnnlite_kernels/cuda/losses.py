@@ -26,7 +26,7 @@ from cnnlite_kernels.cuda.grid import (
 )
 from cnnlite_kernels.cuda.kernel import U32, Ints, Kernel, Real, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
-from cnnlite_kernels.settings import BINARY, SQUARED
+from cnnlite_kernels.settings import ABSOLUTE, BINARY, DIVERGENCE, HINGE, HUBER, SQUARED
 
 
 @inlined
@@ -115,18 +115,21 @@ def elementwise(lanes: int, kind: int, with_grad: int) -> Kernel:
     @kernel(THREADS)
     def elementwise_loss(
         predictions: Reals, targets: Reals, weights: Reals, grad: Reals, losses: Reals, correct: Reals,
-        n: U32, c: U32, scale: Real, smallest: Real,
+        n: U32, c: U32, scale: Real, smallest: Real, delta: Real,
     ) -> None:  # fmt: skip
         """losses[i] = weights[i] * the mean over c of the loss of predictions y (n, c) against targets t (n, c); grad = scale * its own.
 
         SQUARED: (y - t)^2. BINARY: -(t log y + (1 - t) log(1 - y)) with y kept within `smallest` of 0 and 1. BINARY_LOGITS: the same
-        of sigmoid(y): max(y, 0) - y t + log(1 + e^-|y|).
+        of sigmoid(y): max(y, 0) - y t + log(1 + e^-|y|). ABSOLUTE: |y - t|. DIVERGENCE: t log(t / y) with both kept from `smallest`
+        to 1, and the sum of it over c. HINGE: max(1 - y t, 0), where a t of 0 is -1. HUBER: (y - t)^2 / 2 up to |y - t| = delta, and
+        then delta |y - t| - delta^2 / 2.
         grad (n, c) may be predictions; weights, losses, correct (n,): 1 where, with c = 1, y is on the target's side of a half (for
         logits too, as Keras counts), else where the largest are the same.
         """
         number = predictions.dtype.type
         zero, one, two, half = number(0), number(1), number(2), number(0.5)
-        low, high = smallest, one - smallest
+        low, high = smallest, one if kind == DIVERGENCE else one - smallest
+        terms = one if kind == DIVERGENCE else number(c)
         memory = cuda.shared.array(WARPS, predictions.dtype)
         places = cuda.shared.array(WARPS, uint32)
         i, lane = row_of(lanes)
@@ -141,7 +144,7 @@ def elementwise(lanes: int, kind: int, with_grad: int) -> Kernel:
             if c > uint32(1):  # nothing is larger than a NaN in the first place
                 right = (best if y == y else uint32(0)) == (label if t == t else uint32(0))
             correct[i] = number(right)
-        factor = weights[i] * scale / number(c)
+        factor = weights[i] * scale / terms
         loss = zero
         column = lane
         while column < c:
@@ -154,6 +157,25 @@ def elementwise(lanes: int, kind: int, with_grad: int) -> Kernel:
                 p = low if y < low else high if y > high else y
                 loss -= t * math.log(p) + (one - t) * math.log(one - p)
                 slope = (p - t) / (p * (one - p)) if p == y else zero
+            elif kind == ABSOLUTE:
+                difference = y - t
+                loss += abs(difference)
+                slope = one if difference > zero else -one if difference < zero else difference
+            elif kind == DIVERGENCE:
+                p = low if y < low else high if y > high else y
+                q = low if t < low else high if t > high else t
+                loss += q * math.log(q / p)
+                slope = -q / p if p == y else zero
+            elif kind == HINGE:
+                side = t if t != zero else -one
+                margin = one - side * y
+                loss += zero if margin < zero else margin
+                slope = zero if margin < zero else -side
+            elif kind == HUBER:
+                difference = y - t
+                far = abs(difference)
+                loss += half * difference * difference if far <= delta else delta * far - half * delta * delta
+                slope = -delta if difference < -delta else delta if difference > delta else difference
             else:
                 e = math.exp(-abs(y))
                 loss += (y if y > zero else zero) - y * t + math.log(one + e)
@@ -163,7 +185,7 @@ def elementwise(lanes: int, kind: int, with_grad: int) -> Kernel:
             column = uint32(column + uint32(lanes))
         loss = row_sum(loss, lanes, memory)
         if lane == uint32(0):
-            losses[i] = weights[i] * loss / number(c)
+            losses[i] = weights[i] * loss / terms
 
     return elementwise_loss
 
@@ -189,16 +211,17 @@ def add_softmax_cross_entropy(
 
 def add_elementwise(
     plan: Plan, predictions: Any, targets: Any, weights: Any, grad: Any, losses: Any, correct: Any, n: int, c: int, scale: float,
-    *, kind: int, smallest: float,
+    *, kind: int, smallest: float, delta: float = 1.0,
 ) -> None:  # fmt: skip
     """Emits losses (n,) = weights * the mean over c of an elementwise loss, correct (n,), and grad (n, c) unless it is None.
 
     Args:
         predictions, targets: (n, c); grad: scale * weights * the derivative of each loss by its predictions; it may be predictions.
-        kind: SQUARED, BINARY or BINARY_LOGITS of settings.py. smallest: how far BINARY keeps probabilities from 0 and 1.
+        kind: of settings.py. smallest: how far BINARY keeps probabilities from 0 and 1, DIVERGENCE from 0. delta: of HUBER.
     """
     lanes = lanes_of(c)
     plan.add(
         elementwise(lanes, kind, int(grad is not None)), row_blocks(n, lanes),
         predictions, targets, weights, predictions if grad is None else grad, losses, correct, n, c, scale, smallest,
+        delta,
     )  # fmt: skip
