@@ -169,9 +169,18 @@ def _average(plan: Plan, dtype: Any) -> Checks:
     return [Check(y, wanted), Check(grad_x, gradient)]
 
 
+def _mean_of_many(plan: Plan, dtype: Any) -> Checks:
+    """Windows of 128 pixels, in two blocks."""
+    n, h, w, c = shape = (2, 8, 16, 3)
+    x, y = integers(shape, dtype), plan.scratch(n * c, dtype)
+    average_pool2d.add_forward(plan, Window2D.of((h, w)), *shape, there(plan, x), y)
+    return [Check(y, x.mean(axis=(1, 2)))]
+
+
 def _averages() -> Iterator[Sample]:
     for dtype in DTYPES:
         yield Sample(_named(dtype, "average pooling"), partial(_average, dtype=dtype))
+        yield Sample(_named(dtype, "average pooling of large windows"), partial(_mean_of_many, dtype=dtype))
 
 
 def _up_sampling(plan: Plan, interpolation: str, dtype: Any) -> Checks:

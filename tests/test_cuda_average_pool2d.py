@@ -94,3 +94,13 @@ def test_whole_images(shape: tuple[int, int, int, int]) -> None:
     ):
         np.testing.assert_array_equal(here, expected)
         np.testing.assert_array_equal(there.copy_to_host(), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_means_of_many_pixels_keep_their_digits(dtype: type) -> None:
+    """One sum in float32 of so many numbers of one sign would be off by 1 in 10,000, and by more for larger images."""
+    x = np.full((1, 100, 90, 3), dtype(0.1))
+    x[..., 2] = -7
+    x[0, 99, 89, 1] = np.inf
+    mean = kernels.global_average_pool2d(x, device="cuda")[0]
+    np.testing.assert_allclose(mean, [dtype(0.1), np.inf, -7], rtol=64 * np.finfo(dtype).eps)

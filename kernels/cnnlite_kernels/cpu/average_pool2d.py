@@ -11,8 +11,11 @@ from cnnlite_kernels.cpu.memory import POINTER, address, array_at
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.window import Window2D
 
+BLOCK = 64  # pixels that are summed in the working type before they go to a sum in float64
+DOUBLE = 8  # bytes of a float64
+
 AVERAGE = np.dtype(
-    [("x", POINTER), ("y", POINTER)]
+    [("x", POINTER), ("y", POINTER), ("totals", POINTER)]
     + [
         (name, np.int64)
         for name in (
@@ -23,15 +26,18 @@ AVERAGE = np.dtype(
 
 
 @kernel(AVERAGE)
-def forward(item):
+def forward(item, large):
     """y[n, p, q, c] = the sum of x[n, row, column, c] over the window's pixels inside the image, divided by how many they are.
 
-    x (n, h, w, c), rows x_row and images x_image apart, y (n, oh, ow, c) likewise.
+    x (n, h, w, c), rows x_row and images x_image apart, y (n, oh, ow, c) likewise. large: windows have more than BLOCK pixels, of
+    whose sum in float32 digits would be lost (of numbers of one sign, 1% of the mean of 1024 x 1024); totals (c,) is float64 scratch
+    for them.
     """
 
     def body(bases, d):
         d = carray(d, 1)[0]
         xs, ys = address(bases, d.x), address(bases, d.y)
+        totals = array_at(address(bases, d.totals), d.c * large, DOUBLE)
         for n in range(d.n):
             for p in range(d.oh):
                 first_row, last_row = max(p * d.sh - d.top, 0), min(p * d.sh - d.top + d.kh, d.h)
@@ -39,15 +45,28 @@ def forward(item):
                     first, last = max(q * d.sw - d.left, 0), min(q * d.sw - d.left + d.kw, d.w)
                     y = array_at(ys + (n * d.y_image + p * d.y_row + q * d.c) * item, d.c, item)
                     y[:] = 0
+                    totals[:] = 0
+                    summed = 0
                     for row in range(first_row, last_row):
                         for column in range(first, last):
+                            if large:
+                                if summed == BLOCK:
+                                    for c in range(d.c):
+                                        totals[c] += y[c]
+                                        y[c] = 0
+                                    summed = 0
+                                summed += 1
                             at = n * d.x_image + row * d.x_row + column * d.c
                             x = array_at(xs + at * item, d.c, item)
                             for c in range(d.c):
                                 y[c] += x[c]
                     pixels = y.dtype.type((last_row - first_row) * (last - first))
-                    for c in range(d.c):
-                        y[c] /= pixels
+                    if large:
+                        for c in range(d.c):
+                            y[c] = (totals[c] + y[c]) / pixels
+                    else:
+                        for c in range(d.c):
+                            y[c] /= pixels
 
     return body
 
@@ -94,7 +113,12 @@ def _fields(window: Window2D, x: Images, y: Images) -> dict[str, int]:
 
 def add_forward(plan: Plan, window: Window2D, x: Images, y: Images) -> None:
     """Emits y = average pooling of x; each window has a pixel inside the image."""
-    plan.add(forward, plan.item, x=x.first(plan.item), y=y.first(plan.item), **_fields(window, x, y))
+    mark, large = plan.mark(), int(window.kernel[0] * window.kernel[1] > BLOCK)
+    plan.add(
+        forward, plan.item, large, x=x.first(plan.item), y=y.first(plan.item), totals=plan.scratch(x.c * large * DOUBLE),
+        **_fields(window, x, y),
+    )  # fmt: skip
+    plan.free(mark)
 
 
 def add_grad(plan: Plan, window: Window2D, grad_y: Images, grad_x: Images) -> None:

@@ -177,7 +177,10 @@ def _pooling() -> Iterator[Entry]:
         make = partial(max_pool2d.backward, with_relu)
         yield from _both(f"max pooling gradient{' and relu' if with_relu else ''}", family, make, 40, 40)
     family = "Average pooling"
-    yield from _both("average pooling", family, _given(average_pool2d.average_pool2d), 56, 64)
+    for large, registers, registers64 in ((0, 56, 64), (1, 56, 64)):
+        make = partial(average_pool2d.forward, large)
+        name = f"average pooling{' of large windows' * large}"
+        yield from _both(name, family, make, registers, registers64, doubles=bool(large))
     yield from _both("average pooling gradient", family, _given(average_pool2d.average_pool2d_grad), 40, 48)
 
 
