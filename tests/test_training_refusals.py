@@ -28,7 +28,7 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
         "batch": (lambda: networks.small().train_on_batch(x, y), RuntimeError, "train_on_batch: expected a compiled model"),
         "optimizer": (lambda: compiled(optimizer="adagrad"), ValueError, r"optimizer: expected one of \['adam', 'adamw', 'rmsprop', 'sgd'\]"),
         "optimizer object": (lambda: compiled(optimizer=3), TypeError, "optimizer: expected a name or an Optimizer, got int"),
-        "loss": (lambda: compiled("hinge"), ValueError, "loss: expected one of .*, got 'hinge'"),
+        "loss": (lambda: compiled("poisson"), ValueError, "loss: expected one of .*, got 'poisson'"),
         "loss object": (lambda: compiled(3), TypeError, "loss: expected a name, a Loss or a function, got int"),
         "metric": (lambda: compiled(more=["f1"]), ValueError, "metrics: expected one of .*, got 'f1'"),
         "metric object": (lambda: compiled(more=[3]), TypeError, "metrics: expected names, functions or Metrics, got int"),
