@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="numba-cuda, which compiles the GPU's kernels, is not installed")
 
+import networks
 from interpreted import Interpreted
 
 import cnnlite
@@ -145,3 +147,21 @@ def assert_close(one: Any, other: Any, tolerance: float = 1e-4, least: float = 1
     """Lists of arrays are equal to within a share of the largest number of each; which counts for `least` if it is below."""
     for a, b in zip(one, other, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * float(np.abs(b).max(initial=least)))
+
+
+def on_both(model: models.Sequential) -> tuple[models.Sequential, models.Sequential]:
+    """A model on the CPU, and with the same weights on the device."""
+    cpu = networks.scattered(model)
+    return cpu, copy.deepcopy(cpu).to("cuda")
+
+
+def passes(model: models.Sequential, x: np.ndarray, training: bool) -> list[np.ndarray]:
+    """[output, gradient of x, gradients of the weights, the weights]: a pass in training moves some of them.
+
+    A bias in front of a normalization has a gradient of 0 but for rounding: compared with numbers about 1.
+    """
+    cnnlite.set_random_seed(2)
+    y = model.forward(x, training=training)
+    model.zero_gradients()
+    grad_x = model.backward(np.random.default_rng(3).standard_normal(y.shape))
+    return [y, grad_x, *model.gradients, *model.get_weights()]

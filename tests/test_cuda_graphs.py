@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from on_device import Counted, assert_close, device, interpreter, train  # noqa: F401
+from on_device import Counted, assert_close, device, interpreter, on_both, passes, train  # noqa: F401
 from stand_in_driver import Driver
 from test_random_graphs import smooth_networks
 
@@ -23,24 +22,6 @@ from cnnlite_kernels import precision
 from cnnlite_kernels.cuda import gpu
 
 pytestmark = pytest.mark.usefixtures("seeded", "device")
-
-
-def on_both(model: models.Sequential) -> tuple[models.Sequential, models.Sequential]:
-    """A model on the CPU, and with the same weights on the device."""
-    cpu = networks.scattered(model)
-    return cpu, copy.deepcopy(cpu).to("cuda")
-
-
-def passes(model: models.Sequential, x: np.ndarray, training: bool) -> list[np.ndarray]:
-    """[output, gradient of x, gradients of the weights, the weights]: a pass in training moves some of them.
-
-    A bias in front of a normalization has a gradient of 0 but for rounding: compared with numbers about 1.
-    """
-    cnnlite.set_random_seed(2)
-    y = model.forward(x, training=training)
-    model.zero_gradients()
-    grad_x = model.backward(np.random.default_rng(3).standard_normal(y.shape))
-    return [y, grad_x, *model.gradients, *model.get_weights()]
 
 
 @pytest.mark.parametrize("name", networks.graphs())

@@ -56,6 +56,22 @@ def test_every_kind_of_network(name: str) -> None:
     on_device.assert_close([gpu.predict(x)], [cpu.predict(x)])
 
 
+@pytest.mark.parametrize("name", networks.graphs())
+def test_every_kind_of_network_that_makes_images(name: str) -> None:
+    """Predictions, passes in training and outside of it, and what a step leaves."""
+    cpu, gpu = on_device.on_both(networks.path(name))
+    x = networks.samples(cpu, 9)
+    on_device.assert_close([gpu.predict(x)], [cpu.predict(x)], 1e-3)
+    for training in (True, False):
+        on_device.assert_close(
+            on_device.passes(gpu, x, training), on_device.passes(cpu, x, training), 1e-3, least=1
+        )
+    for model in (cpu, gpu):
+        model.compile(optimizers.SGD(0.01), "mse")
+        model.train_on_batch(x, np.zeros((9, *model.output_shape)))
+    on_device.assert_close(gpu.get_weights(), cpu.get_weights(), 1e-3, least=1)
+
+
 def test_fit_with_dropout_runs_ahead_and_learns_what_the_cpu_learns() -> None:
     x, y = labelled((12, 12, 2), 3, 200, 1)[0]
     found = []
