@@ -102,7 +102,7 @@ def making(name: str, frozen: tuple[str, ...] = ()) -> Callable[..., models.Sequ
 
 @pytest.mark.parametrize(
     ("name", "frozen"),
-    [("generator", ()), ("u-net", ()), ("residual", ("a", "b")), ("normalization alone", ())],
+    [("generator", ()), ("u-net", ()), ("residual", ("a", "b")), ("normalization alone", ()), ("slopes", ())],
 )
 def test_steps_of_training(name: str, frozen: tuple[str, ...]) -> None:
     """Frozen: the first normalization is an affine map, and so far down no gradient is needed."""

@@ -83,6 +83,13 @@ def channel_statistics(
         i, end = row * uint64(c) + uint64(column), stop * uint64(c)
         step = uint64(uint32(THREADS) // columns) * uint64(c)
         shift, total = x[i], number(0)
+        while i + uint64(3) * step < end:  # four loads on their way at once
+            first, second = x[i] - shift, x[i + step] - shift
+            third, fourth = x[i + uint64(2) * step] - shift, x[i + uint64(3) * step] - shift
+            total += (first + second) + (third + fourth)
+            square += (first * first + second * second) + (third * third + fourth * fourth)
+            count += number(4)
+            i += uint64(4) * step
         while i < end:
             difference = x[i] - shift
             total += difference
@@ -220,6 +227,13 @@ def sum_gradients(
         i, end = row * uint64(c) + uint64(column), stop * uint64(c)
         step = uint64(uint32(THREADS) // columns) * uint64(c)
         middle = mean[column]
+        while i + uint64(3) * step < end:  # four pairs of loads on their way at once
+            second, third, fourth = i + step, i + uint64(2) * step, i + uint64(3) * step
+            g0, g1, g2, g3 = grad_y[i], grad_y[second], grad_y[third], grad_y[fourth]
+            d0, d1, d2, d3 = x[i] - middle, x[second] - middle, x[third] - middle, x[fourth] - middle
+            total += (g0 + g1) + (g2 + g3)
+            product += (g0 * d0 + g1 * d1) + (g2 * d2 + g3 * d3)
+            i += uint64(4) * step
         while i < end:
             total += grad_y[i]
             product += grad_y[i] * (x[i] - middle)

@@ -203,10 +203,10 @@ def _frames() -> Iterator[Entry]:
 def _normalization() -> Iterator[Entry]:
     family = "Batch normalization"
     for name, registers, registers64 in (
-        ("channel_statistics", 32, 48),
+        ("channel_statistics", 40, 48),
         ("collect_statistics", 32, 48),
         ("scales", 24, 32),
-        ("sum_gradients", 32, 32),
+        ("sum_gradients", 48, 56),
         ("coefficients", 24, 32),
     ):
         make = _given(getattr(batch_normalization, name))
