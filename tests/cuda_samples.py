@@ -200,9 +200,9 @@ def _up_samplings() -> Iterator[Sample]:
         yield Sample(_named(dtype, f"{interpolation} enlarging"), emit)
 
 
-def _frame(plan: Plan, dtype: Any) -> Checks:
+def _frame(plan: Plan, dtype: Any, c: int) -> Checks:
     """A row and columns of zeros, and a row that is cut off."""
-    n, h, w, c = shape = (2, 3, 4, 3)
+    n, h, w, _ = shape = (2, 3, 4, c)
     margins = ((1, -1), (0, 2))
     x, grad_y = integers(shape, dtype), integers((n, h, w + 2, c), dtype, SEED + 1)
     y, grad_x = plan.scratch(grad_y.size, dtype), plan.scratch(x.size, dtype)
@@ -213,20 +213,22 @@ def _frame(plan: Plan, dtype: Any) -> Checks:
     return [Check(y, wanted), Check(grad_x, gradient)]
 
 
-def _join(plan: Plan, dtype: Any) -> Checks:
+def _join(plan: Plan, dtype: Any, channels: tuple[int, int]) -> Checks:
     """Two images side by side in the channels of one, and back, added to what is there."""
-    pixels, parts = 30, [integers((30, c), dtype, SEED + c) for c in (3, 5)]
-    y, back = plan.scratch(pixels * 8, dtype), there(plan, parts[1])
-    for part, first in zip(parts, (0, 3), strict=True):
-        joins.add_join(plan, there(plan, part), y, pixels, part.shape[1], 8, first)
-    joins.add_part(plan, y, back, pixels, 5, 8, 3, accumulate=True)
+    pixels, parts = 30, [integers((30, c), dtype, SEED + c) for c in channels]
+    y, back = plan.scratch(pixels * sum(channels), dtype), there(plan, parts[1])
+    for part, first in zip(parts, (0, channels[0]), strict=True):
+        joins.add_join(plan, there(plan, part), y, pixels, part.shape[1], sum(channels), first)
+    joins.add_part(plan, y, back, pixels, channels[1], sum(channels), channels[0], accumulate=True)
     return [Check(y, np.concatenate(parts, -1)), Check(back, 2 * parts[1])]
 
 
 def _frames_and_joins() -> Iterator[Sample]:
     for dtype in DTYPES:
-        yield Sample(_named(dtype, "frame"), partial(_frame, dtype=dtype))
-        yield Sample(_named(dtype, "join of channels"), partial(_join, dtype=dtype))
+        yield Sample(_named(dtype, "frame"), partial(_frame, dtype=dtype, c=3))
+        yield Sample(_named(dtype, "join of channels"), partial(_join, dtype=dtype, channels=(3, 5)))
+    yield Sample("frame of fours", partial(_frame, dtype=np.float32, c=8))
+    yield Sample("join of fours of channels", partial(_join, dtype=np.float32, channels=(4, 8)))
 
 
 # normalization

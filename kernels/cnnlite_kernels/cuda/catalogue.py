@@ -195,9 +195,9 @@ def _up_sampling() -> Iterator[Entry]:
 
 def _frames() -> Iterator[Entry]:
     family = "Frames and joins"
-    yield from _both("frame", family, _given(frames.frame), 40, 40)
+    yield from _wide("frame", family, frames.frame, 40)
     for accumulate, name in enumerate(("copy of channels", "sum of channels")):
-        yield from _both(name, family, partial(joins.copy, accumulate), 40, 40)
+        yield from _wide(name, family, partial(joins.copy, accumulate), 40)
 
 
 def _normalization() -> Iterator[Entry]:

@@ -12,5 +12,5 @@ def frame(device: Any, x: Any, out: Any, margins: emit.Margins) -> None:
     """out = x with margins of zeros around it; negative ones are cut off."""
     job = Job("frame", device, x, out)
     n, h, w, c = x.shape
-    emit.add_forward(job.plan, margins, n, h, w, c, job.read(x), job.write(out))
+    emit.add_forward(job.plan, margins, n, h, w, c, job.read(x), job.write(out), aligned=job.aligned)
     job.run()
