@@ -26,7 +26,7 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
         "not compiled": (lambda: networks.small().fit(x, y), RuntimeError, r"fit: expected a compiled model; call model.compile\("),
         "no loss": (lambda: compiled(None).evaluate(x, y), RuntimeError, "evaluate: expected a compiled model"),
         "batch": (lambda: networks.small().train_on_batch(x, y), RuntimeError, "train_on_batch: expected a compiled model"),
-        "optimizer": (lambda: compiled(optimizer="adagrad"), ValueError, r"optimizer: expected one of \['adam', 'adamw', 'rmsprop', 'sgd'\]"),
+        "optimizer": (lambda: compiled(optimizer="adagrad"), ValueError, r"optimizer: expected one of \['adam', 'adamw', .*\]"),
         "optimizer object": (lambda: compiled(optimizer=3), TypeError, "optimizer: expected a name or an Optimizer, got int"),
         "loss": (lambda: compiled("poisson"), ValueError, "loss: expected one of .*, got 'poisson'"),
         "loss object": (lambda: compiled(3), TypeError, "loss: expected a name, a Loss or a function, got int"),
