@@ -267,6 +267,26 @@ def test_a_processor_without_the_instructions_computes_in_float32(monkeypatch: p
 
 
 @needs_instructions
+def test_margins_that_one_pass_fuses_and_another_keeps() -> None:
+    """Both have as many stages with the same weights, but the last convolution's image is 12 x 12 or 14 x 14: packed by other rules."""
+    model = models.Sequential(
+        [
+            layers.Input((12, 12, 2)), layers.Conv2D(16, 1, name="fused_or_not"), layers.Activation("relu"),
+            layers.ZeroPadding2D(1, name="margins"), layers.Conv2D(64, 3),
+        ],
+        mixed_precision="bfloat16",
+    )  # fmt: skip
+    x = networks.samples(model, 3)
+    found = []
+    for name in ("fused_or_not", "margins"):
+        y = model.forward(x, outputs=[name, model.layers[-1].name])[model.layers[-1].name]
+        model.zero_gradients()
+        found.append([y, model.backward(np.ones_like(y)), *model.gradients])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * abs(one).max())
+
+
+@needs_instructions
 def test_training_on_the_sample_reaches_float32s_accuracy() -> None:
     """Within three standard deviations of the difference between two counts of right answers among 2,000."""
     (x, y), (x_test, y_test) = sample.load()

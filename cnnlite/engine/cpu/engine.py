@@ -58,12 +58,12 @@ class Engine:
     def _packing(
         self, stages: Sequence[Stage], flipped: Sequence[bool] | None, dense: bool = False
     ) -> Packing:
-        """Packed weights, shared by all programs with the same stages: pooling decides which form the backward pass needs."""
+        """Packed weights, shared by all programs that pack them alike: pooling and the image decide in which form products read them."""
         mixed = self.variant == BFLOAT16
         key = (
             mixed,
             dense,
-            tuple((tuple(map(id, stage.parameters)), getattr(stage, "pool", None)) for stage in stages),
+            tuple(map(_packed_by, stages)),
             None if flipped is None else tuple(flipped),
         )
         with self._exclusive:
@@ -89,3 +89,9 @@ class Engine:
     ) -> Passes:  # fmt: skip
         packing = self._packing(stages, needs_grad_input(stages, layout, True), worthwhile(stages, n))
         return Passes(stages, packing, n, self._dtype, numbers, layout, training, key)
+
+
+def _packed_by(stage: Stage) -> tuple:
+    """What the form of a stage's packed weights follows from. Margins that are fused into a convolution change its image."""
+    ids = tuple(map(id, stage.parameters))
+    return ids, stage.in_shape, getattr(stage, "window", None), getattr(stage, "pool", None)
