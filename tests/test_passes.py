@@ -56,6 +56,16 @@ def test_gradients_of_several_outputs_add_up() -> None:
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
+def test_layers_that_share_an_output_may_differ_in_shape() -> None:
+    model = models.Sequential(
+        [layers.Input((3,)), layers.Dense(6, name="flat"), layers.Reshape((2, 3), name="table")],
+        dtype="float64",
+    )
+    y = model.forward(networks.samples(model, 6), outputs=["flat", "table"])
+    together = model.backward({name: np.ones_like(numbers) for name, numbers in y.items()})
+    np.testing.assert_allclose(together, 2 * model.backward({"flat": np.ones((6, 6))}), rtol=1e-12)
+
+
 def test_the_networks_own_output_may_be_named_as_well() -> None:
     model = networks.small(dtype="float64")
     x = networks.samples(model, 3)

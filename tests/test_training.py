@@ -333,6 +333,24 @@ class Squared(losses.Loss):
         return quartic(y_true, y_pred)[1]
 
 
+@pytest.mark.parametrize(
+    ("pixels", "last"), [((2,), layers.Flatten()), ((), layers.Dropout(0.5))], ids=["reshaped", "dropped"]
+)
+def test_a_softmax_that_is_not_the_end(pixels: tuple[int, ...], last: layers.Layer) -> None:
+    """The loss takes its probabilities: behind it come longer rows, or some of them are dropped in training."""
+    model = models.Sequential(
+        [layers.Input((*pixels, 3)), layers.Dense(4, activation="softmax"), last], dtype="float64"
+    )
+    model.compile("sgd", "categorical_crossentropy")
+    x = networks.samples(model, 5)
+    y = np.eye(*model.output_shape)[[0, 1, 2, 3, 0]]
+    wanted = losses.CategoricalCrossentropy()(y, model.predict(x))
+    np.testing.assert_allclose(model.evaluate(x, y, verbose=0), wanted, rtol=1e-12)
+    step = model.train_on_batch(x, y)
+    assert np.isfinite(step)
+    assert (step == pytest.approx(wanted)) == isinstance(last, layers.Flatten)
+
+
 @pytest.mark.parametrize("loss", [quartic, Squared(), Squared])
 def test_losses_of_ones_own_train_like_ours(loss: Any) -> None:
     x, y = data()

@@ -130,8 +130,12 @@ class Network:
             self.predict(x[first : first + n], y[first : first + n])
 
     def last_activation(self) -> str | None:
-        """The activation that makes the network's output, if one does."""
-        return last_activation(self.stages())
+        """The activation that makes the network's output in training too, where dropout may come after it, if one does. None for a
+        softmax whose channels are reshaped afterwards."""
+        stages, shape = self.stages(training=True), self._layers[-1].output_shape
+        assert shape is not None
+        found = last_activation(stages)
+        return None if found == "softmax" and stages[-1].out_shape[-1] != shape[-1] else found
 
     def evaluate(self, n: int, loss: LossKernel) -> Any:
         """The program that runs the network and its loss on a batch of n."""

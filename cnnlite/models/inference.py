@@ -225,6 +225,7 @@ class Inference(Stack):
             if value.shape != (n, *shape):  # type: ignore[misc]
                 raise ValueError(f"backward: expected a gradient of shape {(n, *shape)}, got {value.shape}.")  # type: ignore[misc]
             number = numbers[name]
+            value = value.reshape(n, -1)  # layers that share a stage may differ in shape
             grads[number] = grads[number] + value if number in grads else value
         self.network.key[0] = key  # the masks of that forward pass, whatever was trained since
         return passes.backward(grads).reshape(-1, *self.input_shape).copy()  # type: ignore[misc]
