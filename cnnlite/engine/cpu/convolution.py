@@ -15,6 +15,7 @@ from cnnlite_kernels.cpu import (
     conv2d,
     depthwise,
     few_channels,
+    few_outputs,
     few_taps,
     sparse,
 )
@@ -47,6 +48,11 @@ def by_dots(stage: ConvStage | TransposedConvStage) -> bool:
     """Whether what a convolution's input has few channels of, its gradient or a transposed one's output, is made by few_channels.py,
     which reads weights and images as they lie."""
     return few_channels.is_better(conv_of(stage))
+
+
+def to_few(stage: ConvStage) -> bool:
+    """Whether a convolution has so few outputs that few_outputs.py makes them, and the gradient of its weights."""
+    return stage.pool is None and not lane_by_lane(stage) and few_outputs.is_better(conv_of(stage))
 
 
 def halo_read(stage: Stage):
@@ -100,6 +106,10 @@ def add_forward(
         plan.free(mark)
     elif lane_by_lane(stage):
         depthwise.add_forward(plan, conv, x, where(stage.kernel), bias, y, relu=relu)
+    elif to_few(stage):
+        few_outputs.add_forward(plan, conv, x, packed.forward, bias, y)
+        if relu:
+            activations.add_forward(plan, "relu", y, y)
     elif stage.pool is not None and few_taps.fits(conv, stage.pool):
         few_taps.add_forward(plan, conv, stage.pool, x, where(stage.kernel), bias, y, relu, index)
     else:
@@ -144,6 +154,8 @@ def add_backward(
     flags = ACCUMULATE if to.accumulate else 0
     if grad_w != NOWHERE and packed.narrow.grad_weights:
         narrow.add_grad_weights(plan, conv, x, before, grad_w, flags)
+    elif grad_w != NOWHERE and to_few(stage):
+        few_outputs.add_grad_weights(plan, conv, x, before, grad_w, to.accumulate)
     elif grad_w != NOWHERE and by_lanes:
         depthwise.add_grad_weights(plan, conv, x, before, grad_w, flags=flags)
     elif grad_w != NOWHERE:

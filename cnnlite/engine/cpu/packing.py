@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlite.engine.cpu.convolution import Packed, by_dots, conv_of, lane_by_lane, lists_of
+from cnnlite.engine.cpu.convolution import Packed, by_dots, conv_of, lane_by_lane, lists_of, to_few
 from cnnlite.engine.cpu.narrow import Narrow, add_flip_weights, chosen, flipped_weights
 from cnnlite.engine.cpu.places import where
 from cnnlite.engine.exclusive import Exclusive
@@ -61,12 +61,19 @@ class Packing:
         conv, w = conv_of(stage), where(stage.kernel)
         lists = None if self._dense else lists_of(stage, number, needs_input, dtype.itemsize)
         narrow = chosen(conv, lists is not None) if mixed else Narrow()
-        if by_dots(stage) or self._dense:  # a band may go another way than a whole image, for which weights are packed otherwise
+        if (
+            by_dots(stage) or self._dense
+        ):  # a band may go another way than a whole image, for which weights are packed otherwise
             narrow = narrow._replace(grad_input=False)
+        if to_few(stage):
+            narrow = narrow._replace(forward=False, grad_weights=False)
         plan = self._plan(dtype)
         if narrow.forward:
             forward = self._room(bfloat16_conv2d.packed_weights(conv), np.uint8)
             bfloat16_conv2d.add_pack_weights(plan, conv, w, forward)
+        elif to_few(stage):
+            forward = self._room(conv.weights, dtype)
+            sparse.add_turned_weights(plan, conv, w, forward)
         else:
             forward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
             conv2d.add_pack_weights(plan, conv, w, forward)

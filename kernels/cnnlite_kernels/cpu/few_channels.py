@@ -33,9 +33,12 @@ ADDING = 4  # what a tile costs besides its sums, in multiply-adds of vectors fo
 
 def is_better(conv: Conv) -> bool:
     """Whether there are so few channels that this is quicker than a product with few columns."""
-    return (
-        conv.groups == 1 and conv.cin * FEWEST_PIXELS <= SUMS[host().registers] and conv.cin < host().lanes(4)
-    )
+    return conv.groups == 1 and fits(conv.cin)
+
+
+def fits(channels: int) -> bool:
+    """Whether tiles of enough pixels have registers for so many channels, which a vector holds."""
+    return channels * FEWEST_PIXELS <= SUMS[host().registers] and channels < host().lanes(4)
 
 
 @intrinsic(prefer_literal=True)
@@ -180,20 +183,32 @@ def add_grad_input(
         tap_a = [-(along.taps.step * d // s) for along, d, s in zip(region, dilation, strides, strict=True)]
         long = 1 if columns.size >= rows.size else 0  # tiles lie along the longer side
         counts = rows.size, columns.size
-        at_once = _pixels(counts[long], cin)
-        plan.add(
-            dot_sweep, at_once, cin, lanes, plan.item, int(cout % lanes > 0), int(pixel[1][long] == cin), int(bias is not None),
-            bias=bias or NOWHERE,
-            a=grad_y.start + int(grad_y.pixels(*first)) * plan.item,
-            b=w + (rows.taps.start * kw + columns.taps.start) * cin * cout * plan.item,
-            c=grad_x.start + int(grad_x.pixels(rows.first, columns.first)) * plan.item,
-            images=grad_x.n, a_image=grad_y.image, c_image=grad_x.image,
-            lines=counts[1 - long], a_line=pixel[0][1 - long], c_line=pixel[1][1 - long],
-            pixels=counts[long], a_pixel=pixel[0][long], c_pixel=pixel[1][long], b_channel=cout,
+        add_dots(
+            plan, grad_y.start + int(grad_y.pixels(*first)) * plan.item,
+            w + (rows.taps.start * kw + columns.taps.start) * cin * cout * plan.item,
+            grad_x.start + int(grad_x.pixels(rows.first, columns.first)) * plan.item, bias, cin,
+            (grad_x.n, counts[1 - long], counts[long]), (grad_y.image, pixel[0][1 - long], pixel[0][long]),
+            (grad_x.image, pixel[1][1 - long], pixel[1][long]), b_channel=cout,
             r_len=len(rows.taps), a_r=tap_a[0] * grad_y.row, b_r=rows.taps.step * kw * cin * cout,
             k_len=len(columns.taps), a_k=tap_a[1] * cout, b_k=columns.taps.step * cin * cout,
             whole=cout // lanes, tail_lanes=cout % lanes,
         )  # fmt: skip
+
+
+def add_dots(
+    plan: Plan, a: Pointer, b: Pointer, c: Pointer, bias: Pointer | None, channels: int, counts: tuple[int, int, int],
+    a_steps: tuple[int, int, int], c_steps: tuple[int, int, int], *, tail_lanes: int, **sums: int,
+) -> None:  # fmt: skip
+    """Emits the sums of dot_tile for all pixels. counts: images, lines, pixels, which lie a_steps and c_steps apart; sums: their
+    lengths and steps, fields of DOT_SWEEP."""
+    images, lines, pixels = counts
+    plan.add(
+        dot_sweep, _pixels(pixels, channels), channels, host().lanes(plan.item), plan.item, int(tail_lanes > 0),
+        int(c_steps[2] == channels), int(bias is not None),
+        a=a, b=b, c=c, bias=bias or NOWHERE, images=images, a_image=a_steps[0], c_image=c_steps[0],
+        lines=lines, a_line=a_steps[1], c_line=c_steps[1], pixels=pixels, a_pixel=a_steps[2], c_pixel=c_steps[2],
+        tail_lanes=tail_lanes, **sums,
+    )  # fmt: skip
 
 
 def _pixels(count: int, channels: int) -> int:

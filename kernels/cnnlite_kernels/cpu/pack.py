@@ -7,8 +7,10 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
+from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.jit import kernel
-from cnnlite_kernels.cpu.memory import INT64, POINTER, address, array_at
+from cnnlite_kernels.cpu.memory import INT64, POINTER, Pointer, address, array_at
+from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.tile import INT, Vectors
 
 ROWS_AT_ONCE = 8  # rows of x that are read side by side: their blocks of columns are 1 KB of y each
@@ -230,3 +232,11 @@ def rescale(item):
                 y[i * d.y_row + j] *= scale
 
     return body
+
+
+def add_turn(plan: Plan, x: Pointer, y: Pointer, rows: int, columns: int) -> None:
+    """Emits y (rows, columns) from x (columns, rows)."""
+    plan.add(
+        copy, plan.item, host().lanes(plan.item),
+        x=x, y=y, rows=rows, columns=columns, x_row=1, x_column=rows, y_row=columns, scale=1.0,
+    )  # fmt: skip

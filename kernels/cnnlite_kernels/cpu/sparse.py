@@ -26,7 +26,7 @@ from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.images import Images, add_clear
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import INT32, INT64, NOWHERE, POINTER, Pointer, address, array_at
-from cnnlite_kernels.cpu.pack import copy
+from cnnlite_kernels.cpu.pack import add_turn, copy
 from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.sparse_lists import list_channels, list_pixel
 from cnnlite_kernels.cpu.tile import INT, Vectors
@@ -223,10 +223,7 @@ def taps_held(conv: Conv, pool: tuple[int, int] | None, item: int) -> Taps | Non
 
 def add_turned_weights(plan: Plan, conv: Conv, w: Pointer, turned: Pointer) -> None:
     """Emits (cout, kh, kw * cin) from w (HWIO), conv.weights numbers."""
-    plan.add(
-        copy, plan.item, host().lanes(plan.item),
-        x=w, y=turned, rows=conv.cout, columns=conv.depth, x_row=1, x_column=conv.cout, y_row=conv.depth, scale=1.0,
-    )  # fmt: skip
+    add_turn(plan, w, turned, conv.cout, conv.depth)
 
 
 def add_backward(
