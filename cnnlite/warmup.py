@@ -25,6 +25,8 @@ def steps(dtype: str) -> list[Step]:
     return [
         Step("conv2d", lambda: _conv2d(dtype)),
         Step("max_pool2d", lambda: _max_pool2d(dtype)),
+        Step("images", lambda: _images(dtype)),
+        Step("normalization", lambda: _normalization(dtype)),
         Step("matmul", lambda: _matmul(dtype)),
         Step("activations", lambda: _activations(dtype)),
         Step("losses", lambda: _losses(dtype)),
@@ -109,6 +111,36 @@ def _max_pool2d(dtype: str) -> None:
         max_pool2d_grad(y, x, (2, 2), strides=strides, padding=padding)
 
 
+def _images(dtype: str) -> None:
+    """Images that become smaller or larger otherwise."""
+    import cnnlite_kernels as ops
+
+    x, w = _random(dtype, 2, 8, 8, 32), _random(dtype, 4, 4, 16, 32)
+    y = ops.conv2d_transpose(x, w, _random(dtype, 16), strides=2, padding="same")
+    ops.conv2d_transpose_grad_input(y, w, strides=2, padding="same")
+    ops.conv2d_transpose_grad_weights(x, y, w.shape, strides=2, padding="same")
+    for interpolation in ("nearest", "bilinear"):
+        ops.up_sampling2d_grad(
+            ops.up_sampling2d(x, 2, interpolation=interpolation), 2, interpolation=interpolation
+        )
+    ops.average_pool2d_grad(ops.average_pool2d(x, 2), x.shape, 2)
+    ops.global_average_pool2d_grad(ops.global_average_pool2d(_random(dtype, 2, 9, 9, 32)), (2, 9, 9, 32))
+    ops.min_pool2d_grad(ops.min_pool2d(x, 2), x, 2)
+    ops.cropping2d(ops.zero_padding2d(x), 1)
+
+
+def _normalization(dtype: str) -> None:
+    from cnnlite_kernels import batch_normalization, batch_normalization_grad, batch_normalization_train
+
+    x, ones = _random(dtype, 4, 4, 4, 32), np.ones(32, dtype)
+    y, mean, variance = batch_normalization_train(
+        x, ones, ones, moving_mean=ones.copy(), moving_variance=ones.copy()
+    )
+    batch_normalization(x, mean, variance, ones, ones)
+    for training in (False, True):
+        batch_normalization_grad(y, x, mean, variance, ones, training=training)
+
+
 def _matmul(dtype: str) -> None:
     from cnnlite_kernels import matmul
 
@@ -127,6 +159,8 @@ def _activations(dtype: str) -> None:
     for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax"):
         y = getattr(ops, name)(x)
         getattr(ops, f"{name}_grad")(x, y)
+    for alpha in (_random(dtype, 10), _random(dtype, 1)):
+        ops.prelu_grad(ops.prelu(x, alpha), x, alpha)
 
 
 def _losses(dtype: str) -> None:
