@@ -20,7 +20,7 @@ from cases import (
     MatmulCase,
     PoolCase,
 )
-from roofline import calls, steps
+from roofline import calls, passes, steps
 from roofline.calls import Call
 
 Timed = Callable[[str, str, Call], None]
@@ -71,6 +71,12 @@ def test_max_pool2d(case: PoolCase, timed: Timed) -> None:
 @pytest.mark.parametrize("case", POOLS, ids=str)
 def test_max_pool2d_grad(case: PoolCase, timed: Timed) -> None:
     timed("max_pool2d_grad", str(case), calls.max_pool2d_grad(case))
+
+
+@pytest.mark.parametrize("shape", passes.SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize("op", passes.PASSES)
+def test_pass(op: str, shape: passes.Shape, timed: Timed) -> None:
+    timed(op, "x".join(map(str, shape)), passes.of(op, shape))
 
 
 @pytest.mark.parametrize(("n", "classes"), LOGITS)

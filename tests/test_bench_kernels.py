@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import ConvCase, MatmulCase, PoolCase
-from roofline import calls, limits, machine, numpy_gemm, rows, steps, work
+from roofline import calls, limits, machine, numpy_gemm, passes, rows, steps, work
 from roofline.calls import Call
 from roofline.together import seconds_together
 from roofline.work import Work
@@ -27,6 +27,7 @@ def test_work_is_counted_from_the_shapes() -> None:
     assert work.of_conv(CONV).operations == CONV.flops
     assert work.of_max_pool(POOL) == Work(36 * 3, 4 * (144 + 36), "GB/s")
     assert work.of_max_pool_grad(POOL) == Work(36, 4 * (144 + 36 + 36), "GB/s")
+    assert work.of_pass((2, 3), (4,)) == Work(6, 4 * 10, "GB/s")
     assert work.of_cross_entropy(2, 10).moved == 4 * (20 + 20 + 2 + 2)
     assert work.of_optimizer("adam", 100) == Work(1000, 2800, "GB/s")
     assert work.of_matmul(MatmulCase("a", 2, 3, 5)).intensity == 60 / 124
@@ -83,6 +84,7 @@ def test_the_yardstick_takes_time() -> None:
         calls.max_pool2d(POOL),
         calls.max_pool2d_grad(POOL),
         calls.softmax_cross_entropy(5, 7),
+        *(passes.of(op, (2, 4, 6, 4)) for op in passes.PASSES),
         *(steps.optimizer_step(name, 8) for name in steps.OPTIMIZERS),
     ],
     ids=lambda call: call.name,

@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peers import installed_size, loops, networks, numpy_worker, results, rows, table
+from peers import (
+    installed_size,
+    loops,
+    networks,
+    numpy_worker,
+    op_rows,
+    operands,
+    ops_cnnlite,
+    results,
+    rows,
+    table,
+)
 from peers.driver import PEERS, Figure
 from peers.operands import ConvInputs
 
@@ -94,6 +105,62 @@ def test_every_row_asks_known_peers_and_sweeps_follow_each_other() -> None:
     sweeps = [row.sweep for row in rows.ROWS.values() if row.sweep]
     assert sweeps == sorted(sweeps, key=list(dict.fromkeys(sweeps)).index)
     assert [row.size for row in rows.ROWS.values() if row.sweep] == [8, 32, 128, 512, 1, 8, 32, 256, 1024]
+
+
+def op_answers() -> dict[str, tuple[Any, Any]]:
+    """What each op of the rows of single ops must give, and its gradient with respect to x."""
+    shape = (2, 4, 6, 8)
+    at = {
+        op: operands.op_inputs({"shape": shape, "y_shape": op_rows.y_shape(op, shape)}) for op in op_rows.OPS
+    }
+    norm, slopes, slope = at["batch_norm"], at["prelu"], operands.SLOPE
+    _, mean, variance = reference.batch_normalization_train(norm.x)
+    same = {"strides": 2, "padding": "same"}
+    return {
+        "batch_norm": (
+            reference.batch_normalization_train(norm.x, norm.gamma, norm.beta)[0],
+            reference.batch_normalization_grad(norm.grad_y, norm.x, mean, variance, norm.gamma)[0],
+        ),
+        "average_pool": (
+            reference.average_pool2d(at["average_pool"].x, 2),
+            reference.average_pool2d_grad(at["average_pool"].grad_y, shape, 2),
+        ),
+        "min_pool": (
+            reference.min_pool2d(at["min_pool"].x, 2),
+            reference.min_pool2d_grad(at["min_pool"].grad_y, at["min_pool"].x, 2),
+        ),
+        **{
+            how: (
+                reference.up_sampling2d(at[how].x, 2, interpolation=how),
+                reference.up_sampling2d_grad(at[how].grad_y, 2, interpolation=how),
+            )
+            for how in ("nearest", "bilinear")
+        },
+        "leaky_relu": (
+            reference.leaky_relu(at["leaky_relu"].x, slope),
+            reference.leaky_relu_grad(at["leaky_relu"].grad_y, at["leaky_relu"].x, slope),
+        ),
+        "prelu": (
+            reference.prelu(slopes.x, slopes.beta.reshape(1, 1, -1)),
+            reference.prelu_grad(slopes.grad_y, slopes.x, slopes.beta.reshape(1, 1, -1))[0],
+        ),
+        "transpose": (
+            reference.conv2d_transpose(at["transpose"].x, at["transpose"].w, y_size=(8, 12), **same),
+            reference.conv2d(at["transpose"].grad_y, at["transpose"].w, **same),
+        ),
+    }
+
+
+def test_single_ops_give_the_references_answer() -> None:
+    """Before peers are asked whether they agree."""
+    answers = op_answers()
+    assert list(answers) == list(op_rows.OPS) == list(ops_cnnlite.OPS)
+    for _, asked in op_rows.requests().values():
+        op, shape = asked["op"], (2, 4, 6, 8)
+        small = {**asked, "shape": shape, "y_shape": op_rows.y_shape(op, shape)}
+        found = ops_cnnlite.op(small).answer()  # type: ignore[misc]
+        wanted = answers[op][asked["pass"] == "grad"]
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4, err_msg=f"{op} {asked['pass']}")
 
 
 def test_a_table_of_a_sweep() -> None:

@@ -17,6 +17,7 @@ from peers import networks
 from peers.bfloat16_conv import bfloat16_conv
 from peers.memory import peak_above
 from peers.operands import conv_inputs, matmul_operands
+from peers.ops_cnnlite import op
 from peers.protocol import Absent, Measurement, Request, serve, thread_count
 
 
@@ -159,6 +160,7 @@ if __name__ == "__main__":
             "conv": conv,
             "conv_bfloat16": bfloat16_conv,
             "matmul": matmul,
+            "op": op,
             "accuracy": accuracy,
         },
     )

@@ -1,4 +1,4 @@
-"""The arrays of one convolution or one matrix product, the same for every peer; needs numpy only."""
+"""The arrays of one convolution, one matrix product or one other op, the same for every peer; needs numpy only."""
 
 from __future__ import annotations
 
@@ -47,3 +47,30 @@ def matmul_operands(request: Request) -> tuple[F32, F32]:
     rng = np.random.default_rng(5)
     m, k, n = request["m"], request["k"], request["n"]
     return rng.standard_normal((m, k), dtype=np.float32), rng.standard_normal((k, n), dtype=np.float32)
+
+
+SLOPE, EPSILON, KEPT = (
+    0.25,
+    1e-3,
+    0.99,
+)  # of leaky_relu; of batch normalization, and how much its moving averages keep
+
+
+@dataclass(frozen=True)
+class OpInputs:
+    """x (n, h, w, c), grad_y of the result's shape, gamma and beta (c,), and w (4, 4, c // 2, c) of a transposed convolution."""
+
+    x: F32
+    grad_y: F32
+    gamma: F32
+    beta: F32
+    w: F32
+
+
+def op_inputs(request: Request) -> OpInputs:
+    """Made from a fixed seed."""
+    rng = np.random.default_rng(6)
+    *_, c = request["shape"]
+    x, grad_y = (rng.standard_normal(tuple(request[name]), dtype=np.float32) for name in ("shape", "y_shape"))
+    gamma, beta = (rng.random(c, dtype=np.float32) for _ in range(2))
+    return OpInputs(x, grad_y, gamma, beta, rng.standard_normal((4, 4, c // 2, c), dtype=np.float32))

@@ -1,4 +1,4 @@
-"""The rows in which libraries do the same work: networks over batch sizes, the matrix product, one convolution."""
+"""The rows in which libraries do the same work: networks over batch sizes, the matrix product, one convolution, single ops."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cases import RESNET50
 
 from peers.driver import FEWEST_ROUNDS, PEERS, Figure, Setup, Worker, compare, environment, start
 from peers.layer_rows import PASSES, request_for
+from peers.op_rows import requests
 from peers.results import Result, judged
 
 TRAINERS = ("torch", "tf", "jax", "loops")
@@ -144,6 +145,10 @@ ROWS = {
             flops=2.0 * 1024**3,
         ),
         *(_conv(which) for which in PASSES),
+        *(
+            Row(name, title, None, 1, asked, ("torch",), unit="us")
+            for name, (title, asked) in requests().items()
+        ),
         _second("train", "fit", 50, ("torch", "tf", "jax")),
         _second("predict", "predict", 50, tuple(name for name in PREDICTORS if name != "loops")),
     )

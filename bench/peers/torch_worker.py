@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from peers import networks, torch_bfloat16
 from peers.memory import peak_above
 from peers.operands import matmul_operands
+from peers.ops_torch import op
 from peers.protocol import Measurement, Request, fastest, serve, thread_count
 from peers.torch_conv import variants
 
@@ -226,5 +227,6 @@ if __name__ == "__main__":
             "conv": conv,
             "conv_bfloat16": conv_bfloat16,
             "matmul": matmul,
+            "op": op,
         },
     )

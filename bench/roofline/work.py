@@ -74,6 +74,11 @@ def of_cross_entropy(n: int, classes: int) -> Work:
     return Work(5.0 * n * classes, _bytes((n, classes), (n, classes), (n,), (n,)), "GB/s")
 
 
+def of_pass(*shapes: Sequence[int]) -> Work:
+    """Of a kernel that memory alone limits: all that it reads and writes, once."""
+    return Work(float(max(prod(shape) for shape in shapes)), _bytes(*shapes), "GB/s")
+
+
 def of_optimizer(name: str, parameters: int) -> Work:
     operations, numbers = OPTIMIZER_WORK[name]
     return Work(float(operations * parameters), float(ITEM * numbers * parameters), "GB/s")
