@@ -14,7 +14,17 @@ from interpreted import Interpreted
 
 from cnnlite.engine.cuda import rooms
 from cnnlite.engine.cuda.rooms import Life
-from cnnlite.engine.stages import AddStage, Stage
+from cnnlite.engine.stages import (
+    ActivationStage,
+    AddStage,
+    ConvStage,
+    DropoutStage,
+    NormalizationStage,
+    PoolStage,
+    PReLUStage,
+    Stage,
+    TransposedConvStage,
+)
 from cnnlite_kernels.cuda.plan import Plan
 
 
@@ -70,9 +80,54 @@ def test_readers() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("name", networks.graphs())
+def test_no_output_is_lost_before_it_was_read(name: str, keep: bool) -> None:
+    """By a stage, or by the backward pass: by those that need their input, and those that need their output."""
+    stages, plan = stages_of(name), Plan(Interpreted())
+    last = len(stages) - 1
+    given_arrays = {last: np.empty(2 * int(np.prod(stages[last].out_shape)), np.float32)}
+    places = rooms.for_outputs(plan, stages, 2, given_arrays, keep)
+    readers = rooms.readers_of(stages)
+    assert places[last] is given_arrays[last]
+
+    def needed_after(number: int) -> int:
+        """The last stage that may not write over an output."""
+        of, after = stages[number], stages[number + 1 : number + 2]
+        reads_input = any(
+            isinstance(stage, (ConvStage, TransposedConvStage, NormalizationStage, PReLUStage))
+            for stage in after
+        )
+        reads_output = isinstance(of, (ActivationStage, PoolStage)) or getattr(of, "activation", None)
+        if keep and (reads_input or reads_output):
+            return last
+        alone = len(readers[number]) == 1 and places[number] is places.get(number + 1)
+        return number if alone else readers[number][-1]
+
+    for number in range(last):
+        assert places[number].size == 2 * np.prod(stages[number].out_shape)
+        for later in range(number + 1, needed_after(number) + 1):
+            if later <= last:
+                assert not np.shares_memory(places[number], places[later]), (number, later)
+
+
+def test_outputs_that_nobody_keeps_are_written_over() -> None:
+    """A normalization needs its input, which is a convolution's output; its own output may become the activation's, or a sum.
+
+    In the residual network the activation behind the first sum leaves it as it is, for the second one reads it.
+    """
+    for name, over in (("generator", [2, 5, 7]), ("residual", [2, 5, 8])):
+        stages = stages_of(name)
+        places = rooms.for_outputs(Plan(Interpreted()), stages, 2, {}, keep=True)
+        assert [number for number in range(1, len(stages)) if places[number] is places[number - 1]] == over
+
+
 @pytest.mark.parametrize("name", networks.graphs())
 def test_gradients_that_wait_at_the_same_time(name: str) -> None:
-    """Each from the last stage that reads the output down to the stage that makes it; a sum's own goes on to what it alone reads."""
+    """Each from the last stage that reads the output down to the stage that makes it; a sum's own goes on to what it alone reads,
+
+    and an activation writes the one of its input over it.
+    """
     stages, plan = stages_of(name), Plan(Interpreted())
     last = len(stages) - 1
     given_arrays = {
@@ -88,7 +143,8 @@ def test_gradients_that_wait_at_the_same_time(name: str) -> None:
         assert spare is None or not np.shares_memory(spare, places[lower])
         for upper in range(lower + 1, last + 1):
             passed_on = all(
-                isinstance(stages[number + 1], AddStage) and readers[number] == [number + 1]
+                isinstance(stages[number + 1], (ActivationStage, AddStage, DropoutStage))
+                and readers[number] == [number + 1]
                 for number in range(lower, upper)
             )
             if passed_on:

@@ -11,7 +11,6 @@ from typing import Any
 
 from cnnlite.engine.cuda.operands import Gradients, Kept, Run
 from cnnlite.engine.cuda.rooms import for_outputs
-from cnnlite.engine.cuda.sizes import outputs
 from cnnlite.engine.cuda.stage_backward import add_backward, pools_relu
 from cnnlite.engine.cuda.stage_forward import add_forward
 from cnnlite.engine.cuda.waiting import Waiting
@@ -27,17 +26,14 @@ def forward(
     """Emits all stages on the batch x.
 
     Args:
-        keep: keep every stage's output, and what else the backward pass needs; otherwise outputs share memory.
+        keep: keep what the backward pass needs; otherwise outputs share memory.
         outs: where outputs of stages go, by number; the others are in scratch.
     """
-    plan, n = run.plan, run.n
-    places = dict(outs)
-    if not keep:
-        places = for_outputs(plan, stages, n, outs)
+    places = for_outputs(run.plan, stages, run.n, outs, keep)
     kept: list[Kept] = []
     last = x
     for number, stage in enumerate(stages):
-        y = places[number] if number in places else plan.scratch(outputs(stage, n))
+        y = places[number]
         sources = [x if source < 0 else kept[source].y for source in numbers_of(stages, stage)]
         kept.append(Kept(last, y, add_forward(run, stage, last, sources, y, keep)))
         last = y

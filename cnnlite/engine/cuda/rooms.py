@@ -6,8 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cnnlite.engine.cuda.sizes import inputs, outputs
-from cnnlite.engine.stages import AddStage, Stage, numbers_of
+from cnnlite.engine.stages import (
+    ActivationStage,
+    AddStage,
+    ConvStage,
+    DropoutStage,
+    NormalizationStage,
+    PoolStage,
+    PReLUStage,
+    Stage,
+    numbers_of,
+)
 from cnnlite_kernels.cuda.plan import Plan
+
+# Stages whose kernels may write over what they read, forward and backward, and whose backward pass does not need their input.
+OVER_INPUT = (ActivationStage, AddStage, DropoutStage)
 
 
 class Life(NamedTuple):
@@ -51,14 +64,42 @@ def readers_of(stages: Sequence[Stage]) -> dict[int, list[int]]:
     return {number: sorted(found) for number, found in readers.items()}
 
 
-def for_outputs(plan: Plan, stages: Sequence[Stage], n: int, given: Mapping[int, Any]) -> dict[int, Any]:
-    """Where the output of each stage goes that is not kept: to `given`, by number, or to a room that others take later."""
-    lives = {
-        number: Life(number, readers[-1], outputs(stages[number], n))
-        for number, readers in readers_of(stages).items()
-        if number >= 0 and number not in given
-    }
-    return {**share(plan, lives), **given}
+def for_outputs(
+    plan: Plan, stages: Sequence[Stage], n: int, given: Mapping[int, Any], keep: bool
+) -> dict[int, Any]:
+    """Where the output of each stage goes, by number: to `given`, over what the stage reads, or to room of its own.
+
+    keep: whether a backward pass follows, which may need it; otherwise others take that room later.
+    """
+    readers = readers_of(stages)
+    lives: dict[int, Life] = {}
+    owner = {number: number for number in given}
+    for number, stage in enumerate(stages):
+        if number in given:
+            continue
+        before = number - 1
+        alone = before >= 0 and before not in given and readers[before] == [number]
+        if alone and _writes_over(stages[before], stage, keep):
+            one = owner[number] = owner[before]
+            lives[one] = lives[one]._replace(last=readers[number][-1])
+        else:
+            owner[number] = number
+            lives[number] = Life(number, readers[number][-1], outputs(stage, n))
+    places = (
+        {number: plan.scratch(life.size) for number, life in lives.items()} if keep else share(plan, lives)
+    )
+    places.update(given)
+    return {number: places[owner[number]] for number in owner}
+
+
+def _writes_over(first: Stage, second: Stage, keep: bool) -> bool:
+    """Whether the second stage may put its output where that of the first is, which nobody else reads."""
+    if not keep:
+        return isinstance(second, (*OVER_INPUT, NormalizationStage, PReLUStage))
+    needed = isinstance(first, (ActivationStage, PoolStage)) or (
+        isinstance(first, ConvStage) and first.activation is not None
+    )  # by the first one's own backward pass
+    return isinstance(second, OVER_INPUT) and not needed
 
 
 def for_gradients(
@@ -71,8 +112,8 @@ def for_gradients(
         given: those that have a place, by number, one or more; under -1 the place for the one of the network's input.
 
     Returns:
-        The places of all that are needed, by number: what only an AddStage reads has the array of the sum's own gradient. And
-        room for a gradient that is added to one that waits already, None where there is none.
+        The places of all that are needed, by number: what only one of OVER_INPUT reads has the array of that one's own gradient.
+        And room for a gradient that is added to one that waits already, None where there is none.
     """
     readers = readers_of(stages)
     lives: dict[int, Life] = {}
@@ -81,7 +122,7 @@ def for_gradients(
         if number in given or not needed[number]:
             continue
         after = number + 1
-        if isinstance(stages[after], AddStage) and readers[number] == [after]:
+        if isinstance(stages[after], OVER_INPUT) and readers[number] == [after]:
             one = owner[number] = owner[after]
             if one in lives:
                 lives[one] = lives[one]._replace(last=-number)
