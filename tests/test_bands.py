@@ -73,6 +73,10 @@ def tall() -> dict[str, tuple[networks.Shape, list[layers.Layer]]]:
                 layers.UpSampling2D((2, 1), interpolation="bilinear"), Conv2D(1, 3, padding="same"), layers.Conv2DTranspose(1, 3),
             ],
         ),
+        "odd kernels transposed": (
+            (7, 5, 2),
+            [layers.Conv2DTranspose(3, 3, strides=2, padding="same"), layers.Conv2DTranspose(2, (3, 5), strides=(3, 2), padding="same")],
+        ),
         "depthwise": (
             (13, 5, 3),
             [

@@ -98,9 +98,11 @@ def _bands(
 ) -> Iterator[tuple[int, Callable[[Plan], None]]]:  # fmt: skip
     """What emits the bands of a stage's backward pass; none where it is better left whole. Of a convolution bands of y make the
     gradient of its weights, and others of x that of its input."""
+    if isinstance(stage, TransposedConvStage):
+        return
     nothing = Places(Layout([]))
     outputs, inputs = by_outputs(stage, kept.x.n, kept.x.halo), by_inputs(stage, kept.x.n)
-    if outputs is None or inputs is None or isinstance(stage, TransposedConvStage):
+    if outputs is None or inputs is None:
         return
     if isinstance(stage, ConvStage):
         trained = any(to.of(parameter, item) != NOWHERE for parameter in stage.parameters)

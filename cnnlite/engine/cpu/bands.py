@@ -93,16 +93,11 @@ def _shapes(stage: Stage, x: Pair, y: Pair) -> tuple[Shape, Shape]:
 def _windowed(stage: Stage, x: Pair, y: Pair, pads: Pair) -> Stage:
     """A stage with a window on rows x, padded, that make the rows y."""
     window = stage.window  # type: ignore[attr-defined]
-    columns = window.pads(*_of_images(stage))[1]
+    columns = window.pads(*stage.in_shape[:2])[1]
     in_shape, out_shape = _shapes(stage, x, y)
     return replace(
         stage, in_shape=in_shape, out_shape=out_shape, window=replace(window, padding=(pads, columns))
     )  # type: ignore[call-arg]
-
-
-def _of_images(stage: Stage) -> Pair:
-    """The size of the images that a stage's window slides over."""
-    return stage.out_shape[:2] if isinstance(stage, TransposedConvStage) else stage.in_shape[:2]
 
 
 def by_outputs(stage: Stage, n: int, halo=NO_HALO) -> list[Band] | None:
@@ -145,7 +140,10 @@ def by_outputs(stage: Stage, n: int, halo=NO_HALO) -> list[Band] | None:
 
 
 def by_inputs(stage: Stage, n: int) -> list[Band] | None:
-    """Bands that make each row of the gradient of x in one of them, and may read the same rows of y; None as above."""
+    """Bands that make each row of the gradient of x in one of them, and may read the same rows of y; None as above.
+
+    A transposed convolution is to be that of the gradient: from the larger image to the smaller.
+    """
     if not isinstance(stage, (ConvStage, PoolStage, AverageStage, TransposedConvStage)):
         return by_outputs(stage, n)
     window, h = stage.window, stage.in_shape[0]
