@@ -1,6 +1,15 @@
 """Clothes that nobody made: a DCGAN on Fashion-MNIST (Radford, Metz and Chintala 2016, with one-sided label smoothing).
 
-A generator makes images of 64 random numbers; a discriminator tells them from real ones; each learns from the other.
+A generator makes images of 64 random numbers; a discriminator tells them from real ones; each learns from the other. A classifier
+trained on real images then measures 5,000 samples: which of the ten classes it sees, and the Frechet distance of its 64 features
+from those of 5,000 test images.
+
+Expect, after 10 epochs of 60,000 images, in two minutes on two cores of Zen 5:
+
+    Frechet distance    0.26 between halves of the test images, 166 before training, 9.5 after it
+    rarest class        7% of samples
+
+`--quick` takes 2 epochs of the sample of 10,000 images, and a distance of under half of what it was.
 """
 
 import argparse
@@ -14,7 +23,7 @@ import cnnlite
 from cnnlite import datasets, layers, models, optimizers
 from cnnlite.initializers import RandomNormal
 
-NOISE, BATCH, EPOCHS, EPOCHS_OF_RULER, SAMPLES, SHOWN = 64, 128, 8, 5, 5000, 12
+NOISE, BATCH, EPOCHS, EPOCHS_OF_RULER, SAMPLES, SHOWN = 64, 128, 10, 5, 5000, 12
 REAL, FAKE = 0.9, 0.0  # what the discriminator is told; 0.9 in place of 1 is the smoothing
 
 
@@ -120,7 +129,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("."), help="for gan.png and gan_generator.cnnlite")
     options = parser.parse_args()
-    epochs, farthest, rarest = (2, 80, 0) if options.quick else (EPOCHS, 25, 3)
+    epochs, farthest, rarest = (2, 100, 0) if options.quick else (EPOCHS, 15, 3)
 
     (images, labels), (test_images, _) = datasets.fashion_mnist.load_data(sample=options.quick)
     images, test_images = (x[..., None] / np.float32(255) for x in (images, test_images))
@@ -132,7 +141,8 @@ def main():
     rng = np.random.default_rng(options.seed)
     generator, discriminator = networks()
     for player in (generator, discriminator):
-        player.compile(optimizers.Adam(5e-4, beta_1=0.5))
+        rate = optimizers.schedules.PolynomialDecay(8e-4, epochs * (len(images) // BATCH), end_learning_rate=0.0)
+        player.compile(optimizers.Adam(rate, beta_1=0.5))
     noise = rng.standard_normal((SAMPLES, NOISE), np.float32)
     samples = (generator.predict(noise) + 1) / 2
     ruler.report("samples before training", samples, half)
@@ -145,7 +155,7 @@ def main():
             noise_of_step = rng.standard_normal((BATCH, NOISE), np.float32)
             losses.append(step(generator, discriminator, real, noise_of_step))
         samples = (generator.predict(noise) + 1) / 2
-        if epoch & (epoch - 1) == 0:  # 1, 2, 4, 8
+        if epoch in (1, 2, 4, epochs):
             rows[f"epoch {epoch}"] = samples[:SHOWN]
         print(
             "epoch {}: losses {:.3f} of discriminator, {:.3f} of generator".format(epoch, *np.mean(losses, 0))

@@ -19,7 +19,7 @@ from torch import nn
 
 from cnnlite import datasets
 
-NOISE, BATCH, SAMPLES, EPOCHS = 64, 128, 5000, 8
+NOISE, BATCH, SAMPLES, EPOCHS = 64, 128, 5000, 10
 REAL, FAKE = 0.9, 0.0
 
 
@@ -61,8 +61,13 @@ def main() -> None:
     images = torch.from_numpy(2 * (train[:, None] / np.float32(255)) - 1)
     generator, discriminator = networks()
     generator_adam, discriminator_adam = (
-        torch.optim.Adam(network.parameters(), 5e-4, (0.5, 0.999)) for network in (generator, discriminator)
+        torch.optim.Adam(network.parameters(), 8e-4, (0.5, 0.999)) for network in (generator, discriminator)
     )
+    steps = options.epochs * (len(images) // BATCH)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 1 - step / steps)
+        for adam in (generator_adam, discriminator_adam)
+    ]
     noise_of_samples = torch.from_numpy(rng.standard_normal((SAMPLES, NOISE), np.float32))
     start = time.perf_counter()
     for epoch in range(1, options.epochs + 1):
@@ -81,6 +86,8 @@ def main() -> None:
             generator_adam.zero_grad()
             generator_loss.backward()
             generator_adam.step()
+            for schedule in schedules:
+                schedule.step()
             losses += discriminator_loss.item(), generator_loss.item()
         discriminator_mean, generator_mean = losses / len(firsts)
         seconds = time.perf_counter() - start
