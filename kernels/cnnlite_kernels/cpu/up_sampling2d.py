@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 from numba import carray
+from numba.extending import register_jitable
 
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.jit import kernel
-from cnnlite_kernels.cpu.memory import INT64, POINTER, address, array_at
+from cnnlite_kernels.cpu.memory import INT64, POINTER, address, array_at, copy_bytes
 from cnnlite_kernels.cpu.plan import Plan
 
 Pair = tuple[int, int]
@@ -54,6 +55,10 @@ def forward(item):
                 image = address(bases, d.x) + n * d.x_image * item
                 ys = address(bases, d.y) + (n * d.y_image + p * d.y_row) * item
                 row = image + lowers[p] * d.x_row * item
+                above = max(p - 1, d.first_row)
+                if above < p and lowers[p] == lowers[above] and shares[p] == 0 and shares[above] == 0:
+                    copy_bytes(ys, ys - d.y_row * item, d.ow * d.c * item)
+                    continue
                 if shares[p] != 0:
                     first = array_at(row, d.w * d.c, item)
                     second = array_at(image + uppers[p] * d.x_row * item, d.w * d.c, item)
@@ -65,16 +70,37 @@ def forward(item):
                 for q in range(d.ow):
                     one = array_at(row + left[q] * d.c * item, d.c, item)
                     y = array_at(ys + q * d.c * item, d.c, item)
-                    if right_shares[q] != 0:
+                    if right_shares[q] == 0:
+                        copy_bytes(y.ctypes.data, one.ctypes.data, d.c * item)
+                    else:
                         other = array_at(row + right[q] * d.c * item, d.c, item)
                         share, rest = y.dtype.type(right_shares[q]), y.dtype.type(1 - right_shares[q])
                         for c in range(d.c):
                             y[c] = rest * one[c] + share * other[c]
-                    else:
-                        for c in range(d.c):
-                            y[c] = one[c]
 
     return body
+
+
+@register_jitable
+def add_one(total, count, fresh, x, weight):
+    """total = weight * x, or total += that, over `count` numbers."""
+    if fresh:
+        for i in range(count):
+            total[i] = weight * x[i]
+    else:
+        for i in range(count):
+            total[i] += weight * x[i]
+
+
+@register_jitable
+def add_two(total, count, fresh, x, weight, other, other_weight):
+    """total = weight * x + other_weight * other, or total += that, over `count` numbers."""
+    if fresh:
+        for i in range(count):
+            total[i] = weight * x[i] + other_weight * other[i]
+    else:
+        for i in range(count):
+            total[i] += weight * x[i] + other_weight * other[i]
 
 
 @kernel(UP_SAMPLING)
@@ -98,21 +124,29 @@ def backward(item):
             for i in range(d.first_row, d.last_row):
                 image = address(bases, d.y) + n * d.y_image * item
                 xs = address(bases, d.x) + (n * d.x_image + i * d.x_row) * item
-                total = array_at(line, d.ow * d.c, item)
-                total[:] = 0
-                for at in range(row_starts[i], row_starts[i + 1]):
-                    y = array_at(image + row_from[at] * d.y_row * item, d.ow * d.c, item)
-                    weight = total.dtype.type(row_weights[at])
-                    for k in range(d.ow * d.c):
-                        total[k] += weight * y[k]
+                numbers = d.ow * d.c
+                total = array_at(line, numbers, item)
+                number = total.dtype.type
+                first, stop = row_starts[i], row_starts[i + 1]
+                for at in range(first, stop, 2):  # two at a time, the last one by itself where they are odd
+                    y = array_at(image + row_from[at] * d.y_row * item, numbers, item)
+                    weight = number(row_weights[at])
+                    if at + 1 < stop:
+                        below = array_at(image + row_from[at + 1] * d.y_row * item, numbers, item)
+                        add_two(total, numbers, at == first, y, weight, below, number(row_weights[at + 1]))
+                    else:
+                        add_one(total, numbers, at == first, y, weight)
                 for j in range(d.w):
                     x = array_at(xs + j * d.c * item, d.c, item)
-                    x[:] = 0
-                    for at in range(column_starts[j], column_starts[j + 1]):
+                    first, stop = column_starts[j], column_starts[j + 1]
+                    for at in range(first, stop, 2):
                         v = array_at(line + column_from[at] * d.c * item, d.c, item)
-                        weight = x.dtype.type(column_weights[at])
-                        for c in range(d.c):
-                            x[c] += weight * v[c]
+                        weight = number(column_weights[at])
+                        if at + 1 < stop:
+                            after = array_at(line + column_from[at + 1] * d.c * item, d.c, item)
+                            add_two(x, d.c, at == first, v, weight, after, number(column_weights[at + 1]))
+                        else:
+                            add_one(x, d.c, at == first, v, weight)
 
     return body
 
