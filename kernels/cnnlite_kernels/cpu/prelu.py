@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numba import carray
+from numba.extending import register_jitable
 
 from cnnlite_kernels.cpu.images import Images, Pair
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at
 from cnnlite_kernels.cpu.plan import Plan
 
-LANES = 16  # sums that run side by side where a run of numbers shares a slope
+SUMS = 512  # that run side by side where numbers share a slope
 AlphaShape = tuple[int, int, int]
 
 PRELU = np.dtype(
@@ -56,11 +57,19 @@ def forward(item, shared):
     return body
 
 
+@register_jitable
+def add_up(total, sums, count):
+    """total[0] += the first `count` of `sums`, which become 0."""
+    for i in range(min(SUMS, count)):
+        total[0] += sums[i]
+        sums[i] = 0
+
+
 @kernel(PRELU)
 def backward(item, shared):
     """grad_x = grad_y where x > 0, else alpha * grad_y; grad_alpha = the sum of x * grad_y where x <= 0, each slope's over its numbers.
 
-    Layout and `shared` as of `forward`; grad_x may be grad_y. grad_alpha (alphas,): all of it is written. scratch: LANES numbers.
+    Layout and `shared` as of `forward`; grad_x may be grad_y. grad_alpha (alphas,): all of it is written. scratch: SUMS numbers.
     """
 
     def body(bases, d):
@@ -68,7 +77,9 @@ def backward(item, shared):
         xs, gys, gxs = address(bases, d.x), address(bases, d.grad_y), address(bases, d.grad_x)
         if not d.accumulate:
             array_at(address(bases, d.grad_alpha), d.alphas, item)[:] = 0
-        sums = array_at(address(bases, d.scratch), LANES, item)
+        sums = array_at(address(bases, d.scratch), SUMS, item)
+        one = d.alphas == 1  # slope of all runs
+        sums[:] = 0
         for n in range(d.n):
             for h in range(d.first_row, d.last_row):
                 for run in range(d.runs):
@@ -79,23 +90,17 @@ def backward(item, shared):
                     grad_x = array_at(
                         gxs + (n * d.grad_x_image + h * d.grad_x_row + run * d.c) * item, d.c, item
                     )
-                    at = (h * d.alpha_row + run * d.alpha_run) * item
-                    alpha = array_at(address(bases, d.alpha) + at, 1 if shared else d.c, item)
-                    grad_alpha = array_at(address(bases, d.grad_alpha) + at, 1 if shared else d.c, item)
+                    slopes = (h * d.alpha_row + run * d.alpha_run) * item
+                    alpha = array_at(address(bases, d.alpha) + slopes, 1 if shared else d.c, item)
+                    grad_alpha = array_at(address(bases, d.grad_alpha) + slopes, 1 if shared else d.c, item)
                     zero = x.dtype.type(0)
                     if shared:
-                        sums[:] = zero
-                        whole = d.c // LANES * LANES
-                        for first in range(0, whole, LANES):
-                            for lane in range(LANES):
-                                i = first + lane
-                                sums[lane] += zero if x[i] > zero else x[i] * grad_y[i]
-                        for i in range(whole, d.c):
-                            sums[i - whole] += zero if x[i] > zero else x[i] * grad_y[i]
-                        total = zero
-                        for lane in range(LANES):
-                            total += sums[lane]
-                        grad_alpha[0] += total
+                        for first in range(0, d.c, SUMS):
+                            for i in range(min(SUMS, d.c - first)):
+                                at = first + i
+                                sums[i] += zero if x[at] > zero else x[at] * grad_y[at]
+                        if not one:
+                            add_up(grad_alpha, sums, d.c)
                         slope = alpha[0]
                         for i in range(d.c):
                             grad_x[i] = grad_y[i] if x[i] > zero else slope * grad_y[i]
@@ -104,6 +109,8 @@ def backward(item, shared):
                             grad_alpha[i] += zero if x[i] > zero else x[i] * grad_y[i]
                         for i in range(d.c):
                             grad_x[i] = grad_y[i] if x[i] > zero else alpha[i] * grad_y[i]
+        if shared and one:
+            add_up(array_at(address(bases, d.grad_alpha), 1, item), sums, d.c)
 
     return body
 
@@ -159,6 +166,6 @@ def add_grad(
     plan.add(
         backward, plan.item, shared, x=x.first(plan.item), alpha=alpha, grad_y=grad_y.first(plan.item),
         grad_x=grad_x.first(plan.item), grad_alpha=grad_alpha, accumulate=int(accumulate),
-        scratch=plan.scratch(LANES * plan.item), **fields, **_images(x=x, grad_y=grad_y, grad_x=grad_x),
+        scratch=plan.scratch(SUMS * plan.item), **fields, **_images(x=x, grad_y=grad_y, grad_x=grad_x),
     )  # fmt: skip
     plan.free(mark)
