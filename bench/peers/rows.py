@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cases import RESNET50
+from cases import LARGE_CONVS, RESNET50
 
 from peers.driver import FEWEST_ROUNDS, PEERS, Figure, Setup, Worker, compare, environment, start
 from peers.layer_rows import PASSES, request_for
@@ -98,6 +98,21 @@ def _conv(which: str) -> Row:
     )
 
 
+def _depthwise(which: str) -> Row:
+    """A pass of MobileNet's first depthwise layer."""
+    (case,) = [case for case in LARGE_CONVS if case.name == "depthwise_112"]
+    return Row(
+        f"depthwise_{which}",
+        f"conv2d {which}, depthwise 3 x 3, 112 x 112 pixels, 32 channels, 1 thread",
+        None,
+        1,
+        request_for(case, which),
+        ("torch",),
+        unit="GFLOP/s",
+        flops=case.flops,
+    )
+
+
 def _bfloat16(row: Row, title: str, against: tuple[str, ...], shown: tuple[str, ...] = ()) -> Row:
     """A row with factors of products that are rounded to 8 bits, to which libraries agree, in those that can."""
     request = {**row.request, "precision": "bfloat16", "tolerance": 0.05}
@@ -145,6 +160,7 @@ ROWS = {
             flops=2.0 * 1024**3,
         ),
         *(_conv(which) for which in PASSES),
+        *(_depthwise(which) for which in PASSES),
         *(
             Row(name, title, None, 1, asked, ("torch",), unit="us")
             for name, (title, asked) in requests().items()

@@ -8,7 +8,7 @@ from numba.extending import register_jitable
 
 from cnnlite_kernels.cpu.images import Images, Pair
 from cnnlite_kernels.cpu.jit import kernel
-from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at
+from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at, copy_bytes
 from cnnlite_kernels.cpu.plan import Plan
 
 SUMS = 512  # that run side by side where numbers share a slope
@@ -23,6 +23,7 @@ PRELU = np.dtype(
             "x_row", "x_image", "y_row", "y_image", "grad_y_row", "grad_y_image", "grad_x_row", "grad_x_image",
             "alpha_row", "alpha_run",  # from one row's slopes, and one run's, to the next's
             "alphas", "accumulate",  # slopes in all, and whether their gradients are added to what is there
+            "repeat",  # see forward
         )
     ]
 )  # fmt: skip
@@ -32,18 +33,24 @@ PRELU = np.dtype(
 def forward(item, shared):
     """y = x where x > 0, else alpha * x, over runs of c numbers; shared: whether a run has one slope, or one for each number.
 
-    x and y (n, h, w, c) in runs, may be the same; alpha (alphas,).
+    x and y (n, h, w, c) in runs, may be the same; alpha (alphas,). repeat: 0, or how often alpha is written one behind the other to
+    scratch first, to be the slopes of whole rows.
     """
 
     def body(bases, d):
         d = carray(d, 1)[0]
-        xs, ys = address(bases, d.x), address(bases, d.y)
+        xs, ys, alphas = address(bases, d.x), address(bases, d.y), address(bases, d.alpha)
+        for number in range(d.repeat):
+            to = address(bases, d.scratch) + number * d.alphas * item
+            copy_bytes(to, address(bases, d.alpha), d.alphas * item)
+        if d.repeat:
+            alphas = address(bases, d.scratch)
         for n in range(d.n):
             for h in range(d.first_row, d.last_row):
                 for run in range(d.runs):
                     x = array_at(xs + (n * d.x_image + h * d.x_row + run * d.c) * item, d.c, item)
                     y = array_at(ys + (n * d.y_image + h * d.y_row + run * d.c) * item, d.c, item)
-                    slopes = address(bases, d.alpha) + (h * d.alpha_row + run * d.alpha_run) * item
+                    slopes = alphas + (h * d.alpha_row + run * d.alpha_run) * item
                     alpha = array_at(slopes, 1 if shared else d.c, item)
                     zero = x.dtype.type(0)
                     if shared:
@@ -142,9 +149,17 @@ def add_forward(
     alpha: of this shape, x's (h, w, c) with 1 where slopes are shared.
     """
     shared, fields = _fields(x, shape, rows)
+    mark, repeat = plan.mark(), 0
+    if (
+        shape == (1, 1, x.c) and not shared
+    ):  # whole rows are quicker than pixels, and a row of slopes stays in L1
+        repeat = x.w
+        fields |= {"runs": 1, "c": x.w * x.c, "alpha_run": 0}
     plan.add(
-        forward, plan.item, shared, x=x.first(plan.item), y=y.first(plan.item), alpha=alpha, **fields, **_images(x=x, y=y)
+        forward, plan.item, shared, repeat=repeat, scratch=plan.scratch(repeat * x.c * plan.item),
+        x=x.first(plan.item), y=y.first(plan.item), alpha=alpha, **fields, **_images(x=x, y=y)
     )  # fmt: skip
+    plan.free(mark)
 
 
 def add_grad(
