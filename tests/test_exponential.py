@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from numba import njit
 
-from cnnlite_kernels.cpu.exponential import row_exponential_sum, row_exponentials, row_maximum
+from cnnlite_kernels.cpu.exponential import (
+    row_exponential_sum,
+    row_exponentials,
+    row_maximum,
+    row_sigmoids,
+    row_tanhs,
+)
 
 LANES = 8
 DTYPES = (np.float32, np.float64)
@@ -68,3 +74,48 @@ def test_rows_of_any_length(size: int, dtype: type) -> None:
     assert top == x.max()
     np.testing.assert_allclose(total, np.exp(x - dtype(0.5)).sum(), rtol=8 * np.finfo(dtype).eps)
     np.testing.assert_allclose(exponentials(x), np.exp(x), rtol=4 * np.finfo(dtype).eps)
+
+
+@njit
+def tanhs_32(x, y):
+    row_tanhs(x.ctypes.data, y.ctypes.data, x.size, LANES, 4)
+
+
+@njit
+def tanhs_64(x, y):
+    row_tanhs(x.ctypes.data, y.ctypes.data, x.size, LANES, 8)
+
+
+@njit
+def sigmoids_32(x, y):
+    row_sigmoids(x.ctypes.data, y.ctypes.data, x.size, LANES, 4)
+
+
+@njit
+def sigmoids_64(x, y):
+    row_sigmoids(x.ctypes.data, y.ctypes.data, x.size, LANES, 8)
+
+
+@pytest.mark.parametrize(
+    ("row", "dtype"),
+    [(tanhs_32, np.float32), (tanhs_64, np.float64), (sigmoids_32, np.float32), (sigmoids_64, np.float64)],
+)
+def test_tanh_and_sigmoid_to_three_units_in_the_last_place(row, dtype) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.standard_normal(4001) * size for size in (1e-6, 1e-3, 0.3, 1, 3, 30)]).astype(
+        dtype
+    )
+    ends = np.array([0, np.inf, -np.inf, np.nan, 0.625, -0.625], dtype)
+    x = np.concatenate([x, ends])
+    wide = x.astype(np.longdouble)
+    with np.errstate(over="ignore"):
+        wanted = np.tanh(wide) if "tanh" in row.__name__ else 1 / (1 + np.exp(-wide))
+    y = np.full_like(x, 7)
+    row(x, y)
+    assert np.array_equal(np.isnan(y), np.isnan(x))
+    real = ~np.isnan(x)
+    unit = np.spacing(np.maximum(np.abs(wanted[real]).astype(dtype), np.finfo(dtype).tiny))
+    assert (np.abs(y[real] - wanted[real]) <= 3 * unit.astype(np.longdouble)).all()
+    again = x.copy()
+    row(again, again)
+    assert np.array_equal(again, y, equal_nan=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import carray
 
-from cnnlite_kernels.cpu.exponential import row_exponential_sum, row_exponentials, row_maximum
+from cnnlite_kernels.cpu.exponential import (
+    row_exponential_sum,
+    row_exponentials,
+    row_maximum,
+    row_sigmoids,
+    row_tanhs,
+)
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.jit import kernel
@@ -60,14 +64,9 @@ def forward(item, kind):
                         for c in range(d.c):
                             y[c] = slope * x[c] if x[c] < zero else x[c]
                     elif kind == SIGMOID:
-                        for c in range(d.c):
-                            e = math.exp(-abs(x[c]))  # never overflows
-                            y[c] = (one if x[c] >= zero else e) / (one + e)
-                            if x[c] != x[c]:
-                                y[c] = x[c]
+                        row_sigmoids(x.ctypes.data, y.ctypes.data, d.c, lanes, item)
                     elif kind == TANH:
-                        for c in range(d.c):
-                            y[c] = math.tanh(x[c])
+                        row_tanhs(x.ctypes.data, y.ctypes.data, d.c, lanes, item)
                     elif kind == SOFTMAX:
                         x_at, y_at = x.ctypes.data, y.ctypes.data
                         top = row_maximum(x_at, d.c, lanes, item)

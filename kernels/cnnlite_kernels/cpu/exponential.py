@@ -1,4 +1,4 @@
-"""e^x on vectors, and the rows of numbers that softmax makes of it.
+"""e^x on vectors, and the rows of numbers that softmax, sigmoid and tanh make of it.
 
     x = n ln 2 + r with |r| <= ln 2 / 2, and e^x = 2^n (1 + r + r^2 / 2! + ...)
 
@@ -171,3 +171,74 @@ def row_exponentials(typing, x, y, count, shift, second_shift, factor, LANES, IT
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+# tanh x = x + x z P(z) / Q(z) with z = x^2, highest power first (Moshier, Cephes Mathematical Library, tanh.c); where x is larger,
+# e^(-2 x) loses nothing.
+SMALL = 0.625
+TANH_P = (-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3)
+TANH_Q = (1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3)
+
+
+def sigmoid(v: Vectors, x: ir.Value) -> ir.Value:
+    """1 / (1 + e^-x) of a vector; NaN stays."""
+    bl, zero, one = v.bl, v.zero, ir.Constant(v.vector, [1.0] * v.lanes)
+    negative = bl.fcmp_ordered("<", x, zero)
+    e = exponential(v, bl.select(negative, x, bl.fneg(x)))  # never overflows
+    return bl.fdiv(bl.select(negative, e, one), bl.fadd(one, e))
+
+
+def tanh(v: Vectors, x: ir.Value) -> ir.Value:
+    """tanh x of a vector; NaN stays."""
+    bl = v.bl
+
+    def number(value: float) -> ir.Constant:
+        return ir.Constant(v.vector, [value] * v.lanes)
+
+    def polynomial(coefficients: tuple[float, ...], z: ir.Value) -> ir.Value:
+        power: ir.Value = number(coefficients[0])
+        for coefficient in coefficients[1:]:
+            power = v.multiply_add(power, z, number(coefficient))
+        return power
+
+    negative = bl.fcmp_ordered("<", x, v.zero)
+    size = bl.select(negative, bl.fneg(x), x)
+    z = bl.fmul(x, x)
+    ratio = bl.fdiv(polynomial(TANH_P, z), polynomial(TANH_Q, z))
+    near = v.multiply_add(bl.fmul(x, z), ratio, x)
+    e = exponential(v, bl.fmul(number(-2.0), size))
+    far = bl.fdiv(bl.fsub(number(1.0), e), bl.fadd(number(1.0), e))
+    far = bl.select(negative, bl.fneg(far), far)
+    return bl.select(bl.fcmp_ordered("<", size, number(SMALL)), near, far)
+
+
+def _row_of(function: Any, LANES: Any, ITEM: Any) -> Any:
+    """The signature and code of an intrinsic that applies a function of vectors to a row."""
+    literals = _literals(LANES, ITEM)
+    if literals is None:
+        return None
+    lanes, item = literals
+
+    def codegen(context, bl, signature, arguments):
+        v = Vectors(bl, item, lanes)
+        x, y = v.pointer(arguments[0], v.number), v.pointer(arguments[1], v.number)
+
+        def step(offset, mask):
+            v.store(function(v, v.load(bl.gep(x, [offset]), mask)), bl.gep(y, [offset]), mask)
+
+        _over_row(bl, arguments[2], lanes, step, v)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, LANES, ITEM), codegen
+
+
+@intrinsic(prefer_literal=True)
+def row_sigmoids(typing, x, y, count, LANES, ITEM):
+    """y[j] = 1 / (1 + e^-x[j]) for `count` numbers at addresses, which may be the same."""
+    return _row_of(sigmoid, LANES, ITEM)
+
+
+@intrinsic(prefer_literal=True)
+def row_tanhs(typing, x, y, count, LANES, ITEM):
+    """y[j] = tanh x[j] for `count` numbers at addresses, which may be the same."""
+    return _row_of(tanh, LANES, ITEM)
