@@ -58,6 +58,10 @@ def tall() -> dict[str, tuple[networks.Shape, list[layers.Layer]]]:
                 layers.MinPooling2D(2, strides=1),
             ],
         ),
+        "pools side by side, shifted": (
+            (16, 6, 2), [MaxPooling2D(2, padding=((1, 0), (0, 1))), Conv2D(3, 1), layers.MinPooling2D(2, padding=((0, 1), (1, 0)))]
+        ),
+        "pools side by side": ((16, 6, 2), [MaxPooling2D(2), Conv2D(3, 1, activation="tanh"), layers.MinPooling2D((2, 3))]),
         "elementwise": (
             (9, 4, 3),
             [

@@ -176,10 +176,10 @@ UNPOOL = np.dtype(
 
 
 @kernel(UNPOOL)
-def unpool(item):
+def unpool(item, index_item):
     """The gradient before relu and pooling side by side: grad_y goes to the window's pixel that index names, the others get 0.
 
-    grad_y (n, h, w, c) and index (n, h, w, c) (uint8, ph * pw where relu left nothing); grad_x (n, h * ph, w * pw, c).
+    grad_y (n, h, w, c) and index (n, h, w, c) (uint8 or int32, ph * pw where relu left nothing); grad_x (n, h * ph, w * pw, c).
     grad_b[c] = sum over all pixels of grad_x.
     """
 
@@ -194,13 +194,14 @@ def unpool(item):
             for h in range(d.h):
                 for w in range(d.w):
                     grad_y = array_at(gys + (n * d.y_image + h * d.y_row + w * d.c) * item, d.c, item)
-                    index = array_at(places + n * d.index_image + h * d.index_row + w * d.c, d.c, 1)
+                    at = n * d.index_image + h * d.index_row + w * d.c
+                    index = array_at(places + at * abs(index_item), d.c, index_item)
                     zero = grad_y.dtype.type(0)
                     for i in range(d.ph):
                         for j in range(d.pw):
                             to = n * d.x_image + (h * d.ph + i) * d.x_row + (w * d.pw + j) * d.c
                             grad_x = array_at(gxs + to * item, d.c, item)
-                            place = np.uint8(i * d.pw + j)
+                            place = index.dtype.type(i * d.pw + j)
                             for c in range(d.c):
                                 grad_x[c] = grad_y[c] if index[c] == place else zero
                     if d.with_bias:
@@ -274,11 +275,13 @@ def add_unpool(
     pool: tuple[int, int],
     grad_b: Pointer = NOWHERE,
     accumulate: bool = False,
+    index_item: int = 1,
 ) -> None:
-    """Emits the gradient of relu and pooling side by side, from the index that conv2d.add_forward wrote, which lies as y does."""
+    """Emits the gradient of relu and pooling side by side, from the index that conv2d.add_forward wrote, which lies as y does; or of
+    pooling alone, from that of max_pool2d.add_forward, with INT32 as index_item."""
     plan.add(
-        unpool, plan.item,
-        grad_y=grad_y.first(plan.item), index=index + y.origin,
+        unpool, plan.item, index_item,
+        grad_y=grad_y.first(plan.item), index=index + y.origin * abs(index_item),
         grad_x=grad_x.first(plan.item), grad_b=grad_b, with_bias=int(grad_b != NOWHERE), accumulate=int(accumulate),
         n=grad_y.n, h=grad_y.h, w=grad_y.w, c=grad_y.c, ph=pool[0], pw=pool[1],
         **_images(y=grad_y, index=y, x=grad_x),
