@@ -35,7 +35,7 @@ def test_every_kind_of_network(name: str) -> None:
 
 
 @given(model=smooth_networks("float32"), n=st.integers(1, 3), training=st.booleans())
-@settings(deadline=None, max_examples=10, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(deadline=None, max_examples=6, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_any_network_with_joins(model: models.Sequential, n: int, training: bool) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(gpu, "current", interpreter)
