@@ -151,6 +151,28 @@ def backward(item):
     return body
 
 
+@kernel(UP_SAMPLING)
+def backward_by_two(item):
+    """`backward` of the nearest pixel by 2 x 2: x[n, i, j, c] = the sum of y[n, 2 i + p, 2 j + q, c] over p and q of 0 and 1."""
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        numbers = d.ow * d.c
+        for n in range(d.n):
+            for i in range(d.first_row, d.last_row):
+                ys = address(bases, d.y) + (n * d.y_image + 2 * i * d.y_row) * item
+                upper, lower = array_at(ys, numbers, item), array_at(ys + d.y_row * item, numbers, item)
+                x = array_at(address(bases, d.x) + (n * d.x_image + i * d.x_row) * item, d.w * d.c, item)
+                for j in range(d.w):
+                    to, left, right = j * d.c, 2 * j * d.c, (2 * j + 1) * d.c
+                    for c in range(d.c):
+                        x[to + c] = (upper[left + c] + upper[right + c]) + (
+                            lower[left + c] + lower[right + c]
+                        )
+
+    return body
+
+
 def neighbours(pixels: int, factor: int, interpolation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(lower, upper, share of upper) for each of the pixels * factor new pixels of an axis: (1 - share) x[lower] + share x[upper].
 
@@ -211,6 +233,10 @@ def add_grad(
     plan: Plan, size: Pair, interpolation: str, grad_y: Images, grad_x: Images, rows: Pair | None = None
 ) -> None:
     """Emits the gradient with respect to x, or only the `rows` (first, stop) of each image of it."""
+    fields = _fields(grad_x, grad_y, rows or (0, grad_x.h))
+    if (size, interpolation) == ((2, 2), "nearest"):
+        plan.add(backward_by_two, plan.item, x=grad_x.first(plan.item), y=grad_y.first(plan.item), **fields)
+        return
     mark = plan.mark()
     tables = {}
     for axis, pixels, factor in (("row", grad_x.h, size[0]), ("column", grad_x.w, size[1])):
@@ -219,6 +245,6 @@ def add_grad(
         tables[f"{axis}_weights"] = plan.table(weights, np.float64)
     plan.add(
         backward, plan.item, x=grad_x.first(plan.item), y=grad_y.first(plan.item),
-        scratch=plan.scratch(grad_y.w * grad_y.c * plan.item), **tables, **_fields(grad_x, grad_y, rows or (0, grad_x.h)),
+        scratch=plan.scratch(grad_y.w * grad_y.c * plan.item), **tables, **fields,
     )  # fmt: skip
     plan.free(mark)
