@@ -81,6 +81,29 @@ def forward(item):
     return body
 
 
+@kernel(UP_SAMPLING)
+def forward_by_two(item):
+    """`forward` of the nearest pixel by 2 x 2: y[n, p, q, c] = x[n, p // 2, q // 2, c], p from first_row to last_row."""
+
+    def body(bases, d):
+        d = carray(d, 1)[0]
+        for n in range(d.n):
+            for p in range(d.first_row, d.last_row):
+                ys = address(bases, d.y) + (n * d.y_image + p * d.y_row) * item
+                if p % 2 == 1 and p > d.first_row:
+                    copy_bytes(ys, ys - d.y_row * item, d.ow * d.c * item)
+                    continue
+                x = array_at(address(bases, d.x) + (n * d.x_image + p // 2 * d.x_row) * item, d.w * d.c, item)
+                y = array_at(ys, d.ow * d.c, item)
+                for j in range(d.w):
+                    at, left, right = j * d.c, 2 * j * d.c, (2 * j + 1) * d.c
+                    for c in range(d.c):
+                        y[left + c] = x[at + c]
+                        y[right + c] = x[at + c]
+
+    return body
+
+
 @register_jitable
 def add_one(total, count, fresh, x, weight):
     """total = weight * x, or total += that, over `count` numbers."""
@@ -216,6 +239,10 @@ def add_forward(
     plan: Plan, size: Pair, interpolation: str, x: Images, y: Images, rows: Pair | None = None
 ) -> None:
     """Emits y = x enlarged by the factors `size`, or only the `rows` (first, stop) of each image of y."""
+    fields = _fields(x, y, rows or (0, y.h))
+    if (size, interpolation) == ((2, 2), "nearest"):
+        plan.add(forward_by_two, plan.item, x=x.first(plan.item), y=y.first(plan.item), **fields)
+        return
     mark = plan.mark()
     tables = {}
     for axis, pixels, factor in (("row", x.h, size[0]), ("column", x.w, size[1])):
@@ -224,7 +251,7 @@ def add_forward(
         tables[f"{axis}_share"] = plan.table(share, np.float64)
     plan.add(
         forward, plan.item, x=x.first(plan.item), y=y.first(plan.item), scratch=plan.scratch(x.w * x.c * plan.item), **tables,
-        **_fields(x, y, rows or (0, y.h)),
+        **fields,
     )  # fmt: skip
     plan.free(mark)
 
