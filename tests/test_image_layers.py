@@ -287,11 +287,13 @@ def test_configurations_come_back(layer: layers.Layer) -> None:
         (lambda: Reshape(5), "expected target_shape .* got 5"),
         (lambda: Reshape((5, -1)).compute_output_shape((4, 3, 2)), r"fill \(5, -1\), got shape \(4, 3, 2\), which has 24"),
         (lambda: Reshape((5, 5)).compute_output_shape((4, 3, 2)), r"fill \(5, 5\), got shape \(4, 3, 2\), which has 24"),
-        (lambda: LeakyReLU(-0.1), "expected negative_slope as a number of at least 0, got -0.1"),
-        (lambda: LeakyReLU(None), "expected negative_slope as a number of at least 0, got None"),
+        (lambda: LeakyReLU(-0.1), "expected negative_slope as a finite number of at least 0, got -0.1"),
+        (lambda: LeakyReLU(np.inf), "expected negative_slope as a finite number of at least 0, got inf"),
+        (lambda: LeakyReLU(None), "expected negative_slope as a finite number of at least 0, got None"),
         (lambda: ReLU(max_value=6), "expected max_value None and threshold 0, got 6 and 0.0"),
         (lambda: ReLU(threshold=1), "expected max_value None and threshold 0, got None and 1"),
         (lambda: PReLU(shared_axes=[0]), r"expected shared_axes as integers from 1, the batch being 0, got \[0\]"),
+        (lambda: PReLU(shared_axes=[[1], [2, 3]]), r"expected shared_axes as integers from 1, .*, got \[\[1\], \[2, 3\]\]"),
         (lambda: PReLU(shared_axes=[1, 4]).compute_output_shape((8, 8, 3)), r"shared_axes from 1 to 3 .*, got \[1, 4\]"),
         (lambda: PReLU().compute_output_shape((8, 8, 8, 3)), r"expected samples of up to three axes, got shape \(8, 8, 8, 3\)"),
         (lambda: Softmax(axis=1), "expected axis -1, the last one, got 1"),
@@ -305,3 +307,10 @@ def test_refusals(make: Any, message: str) -> None:
 def test_kerass_old_name_of_the_slope() -> None:
     with pytest.warns(UserWarning, match="alpha is called negative_slope now"):
         assert LeakyReLU(alpha=0.5).negative_slope == 0.5
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert LeakyReLU(np.float32(0.5)).negative_slope == 0.5
+    assert PReLU(shared_axes=np.arange(1, 3)).shared_axes == [1, 2]
+    config = BatchNormalization(momentum=np.float32(0.5), epsilon=np.float32(0.25)).get_config()
+    assert json.dumps((config["momentum"], config["epsilon"])) == "[0.5, 0.25]"

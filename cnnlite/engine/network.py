@@ -68,7 +68,7 @@ class Network:
             return self._lowered[wanted]
 
     def _frozen(self, training: bool) -> tuple[str, ...]:
-        """The layers that are not trained, of which normalization in training depends."""
+        """The layers that are not trained, on which normalization in training depends."""
         return tuple(layer.name for layer in self._layers if training and not layer.trainable)
 
     def _program(self, kind: str, key: tuple, make: Callable[[], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from cnnlite.engine.stages import ActivationStage, Stage, image_shape
@@ -26,8 +27,8 @@ def get_activation(name: Any, who: str) -> str | None:
 
 def check_slope(slope: Any, who: str) -> float:
     """A checked slope of negative numbers."""
-    if isinstance(slope, bool) or not isinstance(slope, (int, float)) or not slope >= 0:
-        raise ValueError(f"{who}: expected negative_slope as a number of at least 0, got {slope!r}.")
+    if isinstance(slope, bool) or not isinstance(slope, Real) or not 0 <= float(slope) < float("inf"):
+        raise ValueError(f"{who}: expected negative_slope as a finite number of at least 0, got {slope!r}.")
     return float(slope)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from cnnlite import initializers, regularizers
@@ -71,9 +72,9 @@ class BatchNormalization(Layer):
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         self.beta_regularizer = regularizers.get(beta_regularizer)
         self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
+        if not isinstance(momentum, Real) or not 0 <= momentum <= 1:
             raise ValueError(f"{self.name}: expected momentum from 0 to 1, got {momentum!r}.")
-        if not isinstance(epsilon, (int, float)) or not epsilon >= 0:
+        if not isinstance(epsilon, Real) or not epsilon >= 0:
             raise ValueError(f"{self.name}: expected epsilon of at least 0, got {epsilon!r}.")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -117,8 +118,8 @@ class BatchNormalization(Layer):
     def get_config(self) -> dict[str, Any]:
         return {
             "axis": self.axis,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
+            "momentum": float(self.momentum),
+            "epsilon": float(self.epsilon),
             "center": self.center,
             "scale": self.scale,
             "beta_initializer": initializers.serialize(self.beta_initializer),

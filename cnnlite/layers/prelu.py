@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
-
-import numpy as np
 
 from cnnlite import initializers, regularizers
 from cnnlite.engine.stages import PReLUStage, Stage, image_shape
@@ -44,12 +43,14 @@ class PReLU(Layer):
         super().__init__(**kwargs)
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        axes = [] if shared_axes is None else np.atleast_1d(np.asarray(shared_axes)).tolist()
-        if not all(type(axis) is int and axis >= 1 for axis in axes):
+        axes: list[Any] = [] if shared_axes is None else [shared_axes]
+        if isinstance(shared_axes, Iterable):
+            axes = list(shared_axes)
+        if not all(isinstance(axis, Integral) and axis is not True and int(axis) >= 1 for axis in axes):
             raise ValueError(
                 f"{self.name}: expected shared_axes as integers from 1, the batch being 0, got {shared_axes!r}."
             )
-        self.shared_axes = None if shared_axes is None else axes
+        self.shared_axes = None if shared_axes is None else [int(axis) for axis in axes]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) > 3:
