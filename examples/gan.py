@@ -141,7 +141,9 @@ def main():
     rng = np.random.default_rng(options.seed)
     generator, discriminator = networks()
     for player in (generator, discriminator):
-        rate = optimizers.schedules.PolynomialDecay(8e-4, epochs * (len(images) // BATCH), end_learning_rate=0.0)
+        rate = optimizers.schedules.PolynomialDecay(
+            8e-4, epochs * (len(images) // BATCH), end_learning_rate=0.0
+        )
         player.compile(optimizers.Adam(rate, beta_1=0.5))
     noise = rng.standard_normal((SAMPLES, NOISE), np.float32)
     samples = (generator.predict(noise) + 1) / 2
