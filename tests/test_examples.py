@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = ["classify", "explain", "gan", "style_transfer", "vae"]
+EXAMPLES = ["classify", "edit", "explain", "gan", "style_transfer", "vae"]
 NEEDED = ["matplotlib", "PIL", "skimage", "tqdm"]
 
 missing = [package for package in NEEDED if find_spec(package) is None]
