@@ -4,14 +4,15 @@ Six colour photographs come with scikit-image and matplotlib. Each network learn
 not seen: the whole of two photographs, of `--unseen`; but for colouring, for which four photographs say too little about a fifth, the
 middle third of each, while it learns from the rest of the same six, 16 columns away.
 
-Expect, in 150 seconds of processor time on two cores of Zen 5 (decibels of the network over what needs none, seeds 0, 1, 2):
+Expect, in at most 150 seconds of processor time on two cores of Zen 5 (decibels of the network over what needs none, seeds 0, 1, 2):
 
     denoise    11.5, 11.1, 11.2 over the noisy photograph (sigma 0.2); 3.1, 2.7, 2.8 over the best median filter
-    inpaint    3.6, 3.7, 3.5 over the mean of the border, in holes of 16 x 16
+    inpaint    3.6, 3.7, 3.5 over the mean of the border, in holes of 16 x 16 (a blend of the border by 1 / distance: 2.8)
     enlarge    2.2, 2.2, 2.3 over bicubic, of a photograph that Pillow's bicubic has halved
     colour     1.3, 1.5, 1.6 over the mean colour; 0.5, 0.6, 0.7 over the mean colour of the same lightness
 
-`--quick` takes one epoch of a third of the patches, which is not enough for all of that: see TASKS.
+Networks and steps were chosen by looking at these same photographs and thirds. `--quick` takes one epoch of a third of the patches,
+which is not enough for all of that: see TASKS.
 """
 
 import argparse
