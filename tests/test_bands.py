@@ -148,6 +148,31 @@ def test_the_same_bits_for_any_number_of_threads_and_as_in_a_batch(name: str, sm
     assert np.array_equal(found[0][0], model.predict(x)[:3])
 
 
+def by_terms() -> dict[str, tuple[networks.Shape, list[layers.Layer]]]:
+    """Layers whose sums are in another order where a band alone, or the whole image, decides it."""
+    return {
+        "taps one by one": ((16, 16, 32), [Conv2D(8, 3, padding="same")]),
+        "taps one by one, few rows": ((8, 8, 64), [Conv2D(8, 3, padding="same", activation="relu")]),
+        "dilation": ((24, 9, 8), [Conv2D(4, 3, padding="same", dilation_rate=4)]),
+        "large kernels": ((32, 32, 32), [Conv2D(8, 5, padding="same")]),
+        "zeros around it": ((12, 12, 16), [Conv2D(64, 1), Conv2D(16, 3, padding="same")]),
+        "depthwise": ((16, 12, 17), [layers.DepthwiseConv2D(3, padding="same")]),
+        "depthwise, strides": ((32, 20, 17), [layers.DepthwiseConv2D((3, 5), strides=2, padding="same")]),
+        "transposed": ((33, 33, 16), [layers.Conv2DTranspose(16, 5)]),
+    }
+
+
+@pytest.mark.parametrize("name", by_terms())
+def test_the_bits_of_an_image_do_not_depend_on_the_batch(name: str, small_bands: None) -> None:
+    shape, stacked = by_terms()[name]
+    model = networks.scattered(models.Sequential([layers.Input(shape), *stacked]))
+    x = networks.samples(model, 5)
+    whole = model.predict(x)
+    for n in (1, 2, 3):
+        assert np.array_equal(model.predict(x[:n]), whole[:n]), n
+        assert np.array_equal(model.forward(x[:n]), whole[:n]), n
+
+
 @pytest.mark.parametrize("name", ["padded", "pools behind", "enlarged"])
 def test_mixed_precision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Products of bfloat16 where the host has them: as whole, to their rounding."""

@@ -1,8 +1,9 @@
 """A few large images are cut into bands of rows, stage by stage, so that threads share an image: a part for each band, and all
 bands of a stage are done before the next begins.
 
-A band is a whole problem of its own, images of fewer rows with other padding: no kernel knows that it is one. Where the memory around
-an image has the zeros that a convolution pads with, they count as rows of the image.
+A band is a whole problem of its own, images of fewer rows with other padding: no kernel knows that it is one, but forward a
+convolution's terms are added up in the whole image's order, so that an image's bits are those it has in a larger batch. Where the memory
+around an image has the zeros that a convolution pads with, they count as rows of the image.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from cnnlite.engine.cpu.convolution import conv_of
+from cnnlite.engine.cpu.convolution import conv_of, skips_padding
 from cnnlite.engine.cpu.parts import even
 from cnnlite.engine.stages import (
     ActivationStage,
@@ -128,7 +129,8 @@ def by_outputs(stage: Stage, n: int, halo=NO_HALO) -> list[Band] | None:
     if max(top, bottom) >= window.extent[0]:  # a band's windows may lie in the padding alone
         return None
     pool = (getattr(stage, "pool", None) or (1, 1))[0]
-    zeros_there = isinstance(stage, ConvStage) and halo[0][0] >= top and halo[0][1] >= bottom
+    padded = isinstance(stage, ConvStage) and not skips_padding(stage)
+    zeros_there = padded and halo[0][0] >= top and halo[0][1] >= bottom
     bands = []
     for image, (first, stop) in pieces:
         begin = first * pool * window.strides[0] - top

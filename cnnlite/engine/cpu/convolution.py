@@ -26,9 +26,11 @@ from cnnlite_kernels.cpu.plan import Plan
 from cnnlite_kernels.cpu.tile import ACCUMULATE
 
 
-def conv_of(stage: ConvStage | TransposedConvStage) -> Conv:
+def conv_of(stage: ConvStage | TransposedConvStage, whole: Stage | None = None) -> Conv:
     """The geometry of a stage's convolution; what its pooling drops counts as not used. Of a transposed one, that of the convolution
-    whose gradient it computes: from its output to its input."""
+    whose gradient it computes: from its output to its input. whole: the stage whose band this one is."""
+    if isinstance(whole, (ConvStage, TransposedConvStage)):
+        return conv_of(stage)._replace(like=conv_of(whole))
     if isinstance(stage, TransposedConvStage):
         return Conv(stage.window, *stage.out_shape, stage.in_shape[-1])
     h, w, cin = stage.in_shape
@@ -42,6 +44,11 @@ def conv_of(stage: ConvStage | TransposedConvStage) -> Conv:
 def lane_by_lane(stage: ConvStage) -> bool:
     """Whether a stage is a depthwise convolution by depthwise.py, which reads weights and images as they lie."""
     return stage.pool is None and depthwise.is_depthwise(conv_of(stage))
+
+
+def skips_padding(stage: ConvStage) -> bool:
+    """Whether nothing is computed of the padding in the forward pass of a convolution."""
+    return lane_by_lane(stage) or (stage.pool is None and conv2d.skips_padding(conv_of(stage)))
 
 
 def by_dots(stage: ConvStage | TransposedConvStage) -> bool:
@@ -91,9 +98,10 @@ def add_forward(
     y: Images,
     y_item: int,
     index: Pointer,
+    whole: Stage | None = None,
 ) -> None:
-    """Emits a convolution with its activation and pooling. x_item, y_item: bytes of a number of x and of y."""
-    conv = conv_of(stage)._replace(used=None)
+    """Emits a convolution with its activation and pooling. x_item, y_item: bytes of a number of x and of y; whole: see conv_of."""
+    conv = conv_of(stage, whole)._replace(used=None)
     bias = None if stage.bias is None else where(stage.bias)
     relu = stage.activation == "relu"
     if packed.narrow.forward:
@@ -177,14 +185,14 @@ def add_grad_bias(plan: Plan, grad: Images, grad_b: Pointer, accumulate: bool) -
 
 
 def add_transposed_forward(
-    plan: Plan, stage: TransposedConvStage, packed: Packed, x: Images, y: Images
+    plan: Plan, stage: TransposedConvStage, packed: Packed, x: Images, y: Images, whole: Stage | None = None
 ) -> None:
-    """Emits y = conv2d_transpose(x) + bias."""
+    """Emits y = conv2d_transpose(x) + bias. whole: see conv_of."""
     bias = None if stage.bias is None else where(stage.bias)
     if by_dots(stage):
         few_channels.add_grad_input(plan, conv_of(stage), x, where(stage.kernel), y, bias)
     else:
-        conv2d.add_grad_input(plan, conv_of(stage), x, packed.forward, y, bias=bias)
+        conv2d.add_grad_input(plan, conv_of(stage, whole), x, packed.forward, y, bias=bias)
 
 
 def add_transposed_backward(

@@ -139,7 +139,7 @@ def forward(
             _stage_forward(plan, stage, number, run, x, x_item, y, y_item, index, read)
         else:
             run.bands.add(
-                plan, [(0, _band(plan.item, band, number, run, x, y, index, read)) for band in bands]
+                plan, [(0, _band(plan.item, stage, band, number, run, x, y, index, read)) for band in bands]
             )
         if not keep:
             plan.free(mark)
@@ -149,14 +149,15 @@ def forward(
 
 
 def _band(
-    item: int, band: Band, number: int, run: Run, x: Images, y: Images, index: Pointer, sources: Sequence[Images]
+    item: int, whole: Stage, band: Band, number: int, run: Run, x: Images, y: Images, index: Pointer,
+    sources: Sequence[Images],
 ) -> Callable[[Plan], None]:  # fmt: skip
     """What emits a band of a stage."""
 
     def emit(plan: Plan) -> None:
         _stage_forward(
             plan, band.stage, number, run, rows_of(x, band.image, band.x, item), item, rows_of(y, band.image, band.y, item), item,
-            band.places(index, y, item), [rows_of(source, band.image, band.x, item) for source in sources],
+            band.places(index, y, item), [rows_of(source, band.image, band.x, item) for source in sources], whole,
         )  # fmt: skip
 
     return emit
@@ -176,18 +177,19 @@ def _join(plan: Plan, stage: Stage, x: Images, sources: Sequence[Images], y: Ima
 
 def _stage_forward(
     plan: Plan, stage: Stage, number: int, run: Run, x: Images, x_item: int, y: Images, y_item: int, index: Pointer,
-    sources: Sequence[Images],
+    sources: Sequence[Images], whole: Stage | None = None,
 ) -> None:  # fmt: skip
+    """whole: the stage whose band this is, if it is one."""
     if isinstance(stage, ConvStage):
         packed = run.packed[number]
         assert packed is not None
-        convolution.add_forward(plan, stage, packed, x, x_item, y, y_item, index)
+        convolution.add_forward(plan, stage, packed, x, x_item, y, y_item, index, whole)
     elif isinstance(stage, (AddStage, ConcatenateStage)):
         _join(plan, stage, x, sources, y)
     elif isinstance(stage, TransposedConvStage):
         packed = run.packed[number]
         assert packed is not None
-        convolution.add_transposed_forward(plan, stage, packed, x, y)
+        convolution.add_transposed_forward(plan, stage, packed, x, y, whole)
     elif isinstance(stage, NormalizationStage):
         normalization.add_forward(plan, stage, number, run.meetings, x, y)
     elif isinstance(stage, PoolStage):

@@ -33,6 +33,7 @@ class Conv(NamedTuple):
     """The geometry of one convolution: window, size of the image, channels.
 
     used: the outputs anybody looks at, if not all: pooling drops a last odd row or column.
+    like: of the whole image, where this one is a band of its rows: whatever changes the order of sums is decided by it.
     """
 
     window: Window2D
@@ -42,6 +43,7 @@ class Conv(NamedTuple):
     cout: int
     groups: int = 1
     used: tuple[int, int] | None = None
+    like: Conv | None = None
 
     @property
     def output(self) -> tuple[int, int]:
@@ -185,16 +187,17 @@ def _terms_by_taps(conv: Conv, x: Images, y: Images) -> list[Term]:
     depth, (oh, ow) = conv.cin // conv.groups, conv.output
     r, c = (table.reshape(-1) for table in np.mgrid[:oh, :ow])
     everywhere = y.pixels(r, c)
-    terms = []
+    terms, whole = [], conv.like or conv
     for i in range(kh):
         for j in range(kw):
             r, c = np.meshgrid(_reached(conv, 0, i), _reached(conv, 1, j), indexing="ij")
             a = x.pixels(r * sh + i * dh - top, c * sw + j * dw - left)
             rows = spread(Rows(a.reshape(-1), y.pixels(r, c).reshape(-1)), x, y)
-            terms.append(Term(rows, np.zeros(1, np.int64), (i * kw + j) * depth, depth))
-    # by their outputs: `spread` makes one table of all images where an image has few, and groups where it has more
-    terms.sort(key=lambda term: len(term.rows.a) * term.rows.groups)
-    return [Term(spread(Rows(everywhere, everywhere), y, y), np.zeros(0, np.int64), 0, 0), *terms]
+            outputs = len(_reached(whole, 0, i)) * len(_reached(whole, 1, j))
+            terms.append((outputs, Term(rows, np.zeros(1, np.int64), (i * kw + j) * depth, depth)))
+    terms.sort(key=lambda each: each[0])
+    zeros = Term(spread(Rows(everywhere, everywhere), y, y), np.zeros(0, np.int64), 0, 0)
+    return [zeros, *(term for _, term in terms)]
 
 
 def _add_by_pieces(
@@ -225,6 +228,7 @@ def _add_by_pieces(
 @functools.cache
 def skips_padding(conv: Conv) -> bool:
     """Whether the forward pass takes tap by tap, each for the outputs where it lies on a pixel and not on padding."""
+    conv = conv.like or conv
     (kh, kw), (oh, ow) = conv.window.kernel, conv.output
     if conv.halo == NO_HALO or not _pays_by_taps(conv, conv.cin // conv.groups, oh * ow):
         return False
@@ -462,6 +466,7 @@ def _reached(conv: Conv, axis: int, tap: int) -> np.ndarray:
 def _scatters(conv: Conv) -> bool:
     """Whether it is less work to add each output's gradient to the pixels it came from, tap by tap, than to collect for each pixel,
     zeros around grad_y included: where images are small. Stride 1 only."""
+    conv = conv.like or conv
     if conv.window.strides != (1, 1) or conv.h * conv.w > SMALL_IMAGE:
         return False
     return _pays_by_taps(conv, conv.cout // conv.groups, conv.h * conv.w)

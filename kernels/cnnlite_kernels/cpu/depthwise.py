@@ -26,12 +26,12 @@ def is_depthwise(conv: Conv) -> bool:
     return conv.groups == conv.cin == conv.cout
 
 
-def _lines(a: Pair, c: Pair, counts: Pair, images: tuple[int, int, int]) -> tuple[Lines, int]:
+def _lines(a: Pair, c: Pair, counts: Pair, images: tuple[int, int, int], like: Pair) -> tuple[Lines, int]:
     """Rows and columns of pixels, (row step, column step) apart in A and C, as lines along the longer side; which side it is.
 
-    images: how many, and the steps from one to the next in A and C.
+    images: how many, and the steps from one to the next in A and C. like: the counts whose longer side it is.
     """
-    long = 1 if counts[1] >= counts[0] else 0
+    long = 1 if like[1] >= like[0] else 0
     return Lines(counts[long], a[long], c[long], counts[1 - long], a[1 - long], c[1 - long], *images), long
 
 
@@ -45,11 +45,15 @@ def add_forward(
     (sh, sw), (dh, dw), ((top, _), (left, _)) = conv.window.strides, conv.window.dilation, conv.halo
     kw, c = conv.window.kernel[1], conv.cin
     flags = (BIAS if bias is not None else 0) | (RELU if relu else 0)
+    # a band's outputs are summed along the side that is longer in the whole image, among the outputs with the same taps
+    everywhere = regions(of_outputs, conv.like or conv, y.row * plan.item)
+    whole = {(rows.taps, columns.taps): (rows.size, columns.size) for rows, columns in everywhere}
     for rows, columns in regions(of_outputs, conv, y.row * plan.item):
         i, j = rows.taps.start, columns.taps.start
         a = x.pixels(rows.first * sh + i * dh - top, columns.first * sw + j * dw - left)
         images = x.n, x.image, y.image
-        lines, long = _lines((sh * x.row, sw * c), (y.row, c), (rows.size, columns.size), images)
+        like = whole[rows.taps, columns.taps]
+        lines, long = _lines((sh * x.row, sw * c), (y.row, c), (rows.size, columns.size), images, like)
         taps = (len(rows.taps), dh * x.row, kw * c), (len(columns.taps), dw * c, c)
         add_lines(
             plan, x.start + int(a) * plan.item, w + (i * kw + j) * c * plan.item,
@@ -70,8 +74,8 @@ def add_grad_input(plan: Plan, conv: Conv, grad_y: Images, w: Pointer, grad_x: I
         a = grad_y.pixels(
             (rows.first + top - i.start * dh) // sh, (columns.first + left - j.start * dw) // sw
         )
-        images = grad_x.n, grad_y.image, grad_x.image
-        lines, long = _lines((grad_y.row, c), (sh * grad_x.row, sw * c), (rows.size, columns.size), images)
+        images, counts = (grad_x.n, grad_y.image, grad_x.image), (rows.size, columns.size)
+        lines, long = _lines((grad_y.row, c), (sh * grad_x.row, sw * c), counts, images, counts)
         taps = (
             (len(i), -(i.step * dh // sh) * grad_y.row, i.step * kw * c),
             (len(j), -(j.step * dw // sw) * c, j.step * c),
