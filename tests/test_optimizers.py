@@ -12,7 +12,8 @@ import pytest
 
 import cnnlite
 from cnnlite import layers, models, optimizers, regularizers
-from cnnlite.optimizers import schedules
+from cnnlite.engine.cpu.update import Update
+from cnnlite.optimizers import optimizer, schedules
 
 pytestmark = pytest.mark.usefixtures("seeded")
 STEPS = 5
@@ -246,6 +247,43 @@ def test_momentum_may_be_set_between_steps(make: Any) -> None:
 
     for kept, anew in zip(train(False), train(True), strict=True):
         np.testing.assert_array_equal(kept, anew)
+
+
+@pytest.mark.parametrize("by", ["train_on_batch", "apply"])
+def test_layers_trained_in_turn_keep_their_programs_and_their_state(
+    by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if each step made them anew, for a layer that is always trained too."""
+
+    def train(kept: int) -> tuple[list[np.ndarray], int]:
+        monkeypatch.setattr(optimizer, "KEPT", kept)
+        made = []
+        init = Update.__init__
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                Update, "__init__", lambda *args, **more: (made.append(args), init(*args, **more))[1]
+            )
+            cnnlite.set_random_seed(4)
+            model = models.Sequential([layers.Input((3,)), *(layers.Dense(3) for _ in range(3))])
+            model.compile(optimizers.Adam(0.1), "mse")
+            model.build()
+            rng = np.random.default_rng(0)
+            for step in range(9):
+                for number in (0, 2):
+                    model.layers[number].trainable = step % 3 != number
+                x, y = rng.standard_normal((2, 4, 3))
+                if by == "apply":
+                    model.zero_gradients()
+                    model.backward(model.forward(x) - y)
+                    model.optimizer.apply(model.trainable_weights)
+                else:
+                    model.train_on_batch(x, y)
+        states = [slot.copy() for weight in model.weights for slot in model.optimizer.state_of(weight)]
+        return [*model.get_weights(), *states], len(made)
+
+    (kept, few), (anew, many) = train(2), train(0)
+    assert networks.same(kept, anew)
+    assert (few, many) == (3, 9)
 
 
 @pytest.mark.parametrize("by", ["train_on_batch", "apply"])

@@ -12,6 +12,8 @@ from cnnlite.mirrored import Mirrored
 from cnnlite.parameters import Layout, Parameter
 from cnnlite_kernels.settings import OPTIMIZER
 
+KEPT = 3  # sets of parameters that may come back, besides the present one: layers that are frozen and trained in turn
+
 
 class Optimizer:
     """Base of all optimizers.
@@ -57,9 +59,11 @@ class Optimizer:
         self.settings = np.zeros(len(OPTIMIZER), np.float64)
         self.layout: Layout | None = None
         self.state: list[Mirrored] = []
-        self._update: tuple[Any, Any] | None = None  # what `apply` runs
+        self._updates: dict[tuple, Any] = {}  # what `apply` runs
         # the state of parameters that are frozen, or another model's
         self._left: dict[Parameter, list[np.ndarray]] = {}
+        # layouts of before, and the memory of their states, to which programs have addresses: what was in it is in _left
+        self._kept: list[tuple[Layout, list[Mirrored]]] = []
 
     def _set_rate(self, value: Any) -> None:
         if isinstance(value, dict):
@@ -99,16 +103,29 @@ class Optimizer:
             raise TypeError(
                 f"{self.name}: expected parameters of one dtype, got {sorted(dtypes)}; use an optimizer for each."
             )
-        layout = Layout(parameters)
-        dtype = parameters[0].store.values.dtype if parameters else np.float32  # type: ignore[union-attr]
-        state = [Mirrored(layout.size, dtype) for _ in self.slots]
+        layout, state = self._kept_for(parameters) or self._new_for(parameters)
         if self.layout is not None:
             for parameter in self.layout.parameters:
                 self._left[parameter] = [self.layout.slice(old.host, parameter).copy() for old in self.state]
+            self._kept = [(self.layout, self.state), *self._kept][:KEPT]
         for parameter in layout.parameters:
             for new, old in zip(state, self._left.pop(parameter, ()), strict=False):
                 layout.slice(new.host, parameter)[...] = old
+        for new in state:
+            new.changed()
         self.layout, self.state = layout, state
+
+    def _kept_for(self, parameters: Sequence[Parameter]) -> tuple[Layout, list[Mirrored]] | None:
+        """Takes the layout of these parameters, and its state, from those of before."""
+        for number, (layout, state) in enumerate(self._kept):
+            if layout.parameters == list(parameters) and len(state) == len(self.slots):
+                return self._kept.pop(number)
+        return None
+
+    def _new_for(self, parameters: Sequence[Parameter]) -> tuple[Layout, list[Mirrored]]:
+        layout = Layout(parameters)
+        dtype = parameters[0].store.values.dtype if parameters else np.float32  # type: ignore[union-attr]
+        return layout, [Mirrored(layout.size, dtype) for _ in self.slots]
 
     def state_of(self, parameter: Parameter) -> list[np.ndarray] | None:
         """The state of one parameter, an array a slot, read-only; None before its first step. `set_state` changes it."""
@@ -164,9 +181,9 @@ class Optimizer:
         assert self.layout is not None
         device = self._newest()
         key = device, self.layout, self.layout.penalties, self.limits, self.kernel()
-        if self._update is None or self._update[0] != key:  # its memory is taken once
-            self._update = key, self._new_update(device)
-        self._update[1].run()
+        update = self._updates.pop(key, None) or self._new_update(device)  # its memory is taken once
+        self._updates = {key: update, **dict(list(self._updates.items())[:KEPT])}  # the latest first
+        update.run()
 
     def _new_update(self, device: Any) -> Any:
         """The program of `apply` on a device, None for the host."""
@@ -189,8 +206,8 @@ class Optimizer:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy makes its own program of `apply`, which holds addresses and memory."""
-        return {**self.__dict__, "_update": None}
+        """A copy makes its own programs of `apply`, which hold addresses and memory."""
+        return {**self.__dict__, "_updates": {}, "_kept": []}
 
     def get_config(self) -> dict[str, Any]:
         rate = schedules.serialize(self._rate) if schedules.is_known(self._rate) else self.learning_rate
