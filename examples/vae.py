@@ -7,6 +7,9 @@ into an image. Both learn to raise the ELBO, a lower bound of how likely the ima
 
 with one draw of z an image. A grey value counts as the probability of a white pixel (Bernoulli likelihood): log p(x | z) is minus
 the cross-entropy of pixels, in nats.
+
+Expect a held-out ELBO of -543 before training and about -244 after 6 epochs of 60,000 images, in 40 seconds on two cores of Zen 5:
+-230 for the reconstruction, -13 for the divergence. `--quick` takes 3 epochs of the sample of 10,000 images, and gets to -270.
 """
 
 import argparse
@@ -102,7 +105,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("."), help="for vae.png and vae_decoder.cnnlite")
     options = parser.parse_args()
-    epochs, bar = (3, -320) if options.quick else (6, -250)
+    epochs, bar = (3, -290) if options.quick else (6, -248)
 
     (images, _), (test_images, test_labels) = datasets.fashion_mnist.load_data(sample=options.quick)
     images, test_images = (x[..., None] / np.float32(255) for x in (images, test_images))
