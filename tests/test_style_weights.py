@@ -111,7 +111,7 @@ def test_the_network_of_a_file_pools_between_blocks_and_ends_at_the_last_layer_a
     example: ModuleType, weights: Any, tmp_path: Path
 ) -> None:
     more = {**weights, "block5_conv2": (np.zeros((3, 3, 5, 5), np.float32), np.zeros(5, np.float32))}
-    network = example.Network(more, 1, 0, "block4_conv2")
+    network = example.VGG(more, 1, 0)
     network.resize(32)
     image = np.random.default_rng(0).random((32, 32, 3), np.float32)
     outputs = network(image)
@@ -123,8 +123,12 @@ def test_the_network_of_a_file_pools_between_blocks_and_ends_at_the_last_layer_a
     assert network.gradient(outputs).shape == image.shape
 
 
-def test_the_gradient_of_the_image_is_that_of_the_losses(example: ModuleType) -> None:
-    network = example.random_network(0, widths=(4, 4, 4, 4, 4))
+@pytest.mark.parametrize("kind", ["RandomFilters", "VGG"])
+def test_the_gradient_of_the_image_is_that_of_the_losses(
+    example: ModuleType, weights: Any, kind: str
+) -> None:
+    small = {name: (kernel / 8, bias / 8) for name, (kernel, bias) in weights.items()}
+    network = example.VGG(small, 1, 0) if kind == "VGG" else example.RandomFilters(0, width=4)
     network.resize(32)
     rng = np.random.default_rng(0)
     image, way = rng.random((32, 32, 3), np.float32), rng.standard_normal((32, 32, 3), np.float32)
