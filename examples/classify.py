@@ -41,9 +41,7 @@ def draw(file: Path, matrix: np.ndarray, images: np.ndarray, captions: list[str]
     figure = Figure(figsize=(14, 7), layout="constrained")
     left, right = figure.subfigures(1, 2)
     axes = left.subplots()
-    axes.imshow(
-        np.sqrt(matrix), cmap="Blues"
-    )  # the root: mistakes are few, and must be seen beside what is right
+    axes.imshow(np.sqrt(matrix), cmap="Blues")  # the root: mistakes are few, and must be seen
     for row, column in np.argwhere(matrix):
         colour = "white" if matrix[row, column] > matrix.max() / 3 else "black"
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour)

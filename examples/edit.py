@@ -11,7 +11,8 @@ Expect, in at most 150 seconds of processor time on two cores of Zen 5 (decibels
     enlarge    2.2, 2.2, 2.3 over bicubic, of a photograph that Pillow's bicubic has halved
     colour     1.3, 1.5, 1.6 over the mean colour; 0.5, 0.6, 0.7 over the mean colour of the same lightness
 
-Networks and steps were chosen by looking at these same photographs and thirds. `--quick` takes one epoch of a third of the patches,
+Networks and steps were chosen by looking at these same photographs and thirds. With `--unseen cat motorcycle`, tried once and last, the
+first three tasks reach 12.3 and 2.6, 3.1, and 1.7 with seed 0. `--quick` takes one epoch of a third of the patches,
 which is not enough for all of that: see TASKS.
 """
 
