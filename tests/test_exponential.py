@@ -105,7 +105,7 @@ def test_tanh_and_sigmoid_to_three_units_in_the_last_place(row, dtype) -> None:
     x = np.concatenate([rng.standard_normal(4001) * size for size in (1e-6, 1e-3, 0.3, 1, 3, 30)]).astype(
         dtype
     )
-    ends = np.array([0, np.inf, -np.inf, np.nan, 0.625, -0.625], dtype)
+    ends = np.array([0, -0.0, np.inf, -np.inf, np.nan, 0.625, -0.625], dtype)
     x = np.concatenate([x, ends])
     wide = x.astype(np.longdouble)
     with np.errstate(over="ignore"):
@@ -114,6 +114,7 @@ def test_tanh_and_sigmoid_to_three_units_in_the_last_place(row, dtype) -> None:
     row(x, y)
     assert np.array_equal(np.isnan(y), np.isnan(x))
     real = ~np.isnan(x)
+    assert np.array_equal(np.signbit(y[real]), np.signbit(wanted[real]))
     unit = np.spacing(np.maximum(np.abs(wanted[real]).astype(dtype), np.finfo(dtype).tiny))
     assert (np.abs(y[real] - wanted[real]) <= 3 * unit.astype(np.longdouble)).all()
     again = x.copy()

@@ -189,7 +189,7 @@ def sigmoid(v: Vectors, x: ir.Value) -> ir.Value:
 
 
 def tanh(v: Vectors, x: ir.Value) -> ir.Value:
-    """tanh x of a vector; NaN stays."""
+    """tanh x of a vector; NaN stays, and so does -0."""
     bl = v.bl
 
     def number(value: float) -> ir.Constant:
@@ -201,15 +201,14 @@ def tanh(v: Vectors, x: ir.Value) -> ir.Value:
             power = v.multiply_add(power, z, number(coefficient))
         return power
 
-    negative = bl.fcmp_ordered("<", x, v.zero)
-    size = bl.select(negative, bl.fneg(x), x)
-    z = bl.fmul(x, x)
+    size = bl.call(v.function(f"llvm.fabs.{v.name}", v.vector, [v.vector]), [x])
+    z = bl.fmul(size, size)
     ratio = bl.fdiv(polynomial(TANH_P, z), polynomial(TANH_Q, z))
-    near = v.multiply_add(bl.fmul(x, z), ratio, x)
+    near = v.multiply_add(bl.fmul(size, z), ratio, size)
     e = exponential(v, bl.fmul(number(-2.0), size))
     far = bl.fdiv(bl.fsub(number(1.0), e), bl.fadd(number(1.0), e))
-    far = bl.select(negative, bl.fneg(far), far)
-    return bl.select(bl.fcmp_ordered("<", size, number(SMALL)), near, far)
+    y = bl.select(bl.fcmp_ordered("<", size, number(SMALL)), near, far)
+    return bl.call(v.function(f"llvm.copysign.{v.name}", v.vector, [v.vector] * 2), [y, x])
 
 
 def _row_of(function: Any, LANES: Any, ITEM: Any) -> Any:
