@@ -240,6 +240,22 @@ def test_frozen_layers() -> None:
     assert networks.same(gpu.weights[:2], fresh.weights[:2])
 
 
+def test_layers_trained_in_turn() -> None:
+    """The optimizer's state goes along where layers are frozen between steps, from a device's memory too."""
+
+    def trained(place: str) -> list[np.ndarray]:
+        cnnlite.set_random_seed(4)
+        model = networks.small(device=place)
+        model.compile(optimizers.Adam(0.05), SPARSE)
+        rng = np.random.default_rng(5)
+        for step in range(4):
+            model.layers[0].trainable = step % 2 == 0
+            model.train_on_batch(rng.standard_normal((4, 6)), rng.integers(0, 3, 4))
+        return model.get_weights()
+
+    assert_close(trained("cuda"), trained("cpu"))
+
+
 def test_the_same_bits_every_time() -> None:
     runs = [
         train(networks.with_dropout, "cuda", optimizers.Adam, SPARSE, labelled((12, 12, 2), 3, (5, 3)))
