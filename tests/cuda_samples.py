@@ -293,8 +293,8 @@ def _activation(plan: Plan, kind: str, dtype: Any, aligned: bool, c: int) -> Che
     return [Check(y, wanted, 4), Check(grad_x, getattr(reference, f"{kind}_grad")(grad_y, wanted), 32)]
 
 
-def _prelu(plan: Plan, shape: tuple[int, int, int], dtype: Any) -> Checks:
-    n, h, w, c = of_x = (3, 4, 5, 6)
+def _prelu(plan: Plan, shape: tuple[int, int, int], dtype: Any, of_x: Any = (3, 4, 5, 6)) -> Checks:
+    n, h, w, c = of_x
     x, grad_y, alpha = integers(of_x, dtype), integers(of_x, dtype, SEED + 1), integers(shape, dtype)
     y, grad_x, grad_alpha = (plan.scratch(size, dtype) for size in (x.size, x.size, alpha.size))
     there_x, slopes = there(plan, x), there(plan, alpha)
@@ -358,9 +358,12 @@ def _elementwise() -> Iterator[Sample]:
     for c, dtype in product(CLASSES, DTYPES):
         emit = partial(_activation, kind="softmax", dtype=dtype, aligned=True, c=c)
         yield Sample(_named(dtype, f"softmax of {c}"), emit, simple=c == CLASSES[0])
-    for dtype, shape in product(DTYPES, ((4, 5, 6), (1, 1, 6), (4, 1, 6), (4, 5, 1), (4, 1, 1))):
+    for dtype, shape in product(DTYPES, ((4, 5, 6), (1, 1, 6), (4, 1, 6), (4, 5, 1), (4, 1, 1), (1, 1, 1))):
         name = "prelu with slopes " + " x ".join(map(str, shape))
         yield Sample(_named(dtype, name), partial(_prelu, shape=shape, dtype=dtype))
+    for dtype in DTYPES:
+        emit = partial(_prelu, shape=(2, 1, 1), dtype=dtype, of_x=(1, 2, 64, 20))
+        yield Sample(_named(dtype, "prelu with slopes of long rows"), emit)
     for dtype in DTYPES:
         yield Sample(_named(dtype, "copy of any strides"), partial(_strided_copy, dtype=dtype), simple=True)
     yield Sample("partial sums", _reduction, simple=True)
