@@ -64,7 +64,7 @@ def backward(
         grad = flow.take(number, stage.out_shape)
         if grad is None:
             continue
-        if stage.sources or isinstance(stage, (AddStage, ConcatenateStage)):
+        if isinstance(stage, (AddStage, ConcatenateStage)):
             sources = [number - 1, *numbers_of(stages, stage)]
             for source, given, own in _shares(plan, stages, stage, sources, grad, wanted):
                 flow.add(source, given, own)
