@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cnnlite.engine.stages import Stage
-from cnnlite.layers.frames import Margins, frame_stages, framed, margins_of
+from cnnlite.layers.frames import Margins, frame_stages, framed
 from cnnlite.layers.layer import Layer, Shape, check_data_format, check_rank
+from cnnlite_kernels.image_checks import margins
 
 
 class Cropping2D(Layer):
@@ -30,7 +31,7 @@ class Cropping2D(Layer):
     ) -> None:
         super().__init__(**kwargs)
         check_data_format(data_format, self.name)
-        self.cropping = margins_of(cropping, "cropping", self.name)
+        self.cropping = margins(self.name, "cropping", cropping)
 
     @property
     def _margins(self) -> Margins:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cnnlite.engine.stages import Stage
-from cnnlite.layers.frames import frame_stages, framed, margins_of
+from cnnlite.layers.frames import frame_stages, framed
 from cnnlite.layers.layer import Layer, Shape, check_data_format, check_rank
+from cnnlite_kernels.image_checks import margins
 
 
 class ZeroPadding2D(Layer):
@@ -28,7 +29,7 @@ class ZeroPadding2D(Layer):
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_data_format(data_format, self.name)
-        self.padding = margins_of(padding, "padding", self.name)
+        self.padding = margins(self.name, "padding", padding)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         check_rank(input_shape, 3, self.name, "(h, w, channels)")
