@@ -108,6 +108,13 @@ class PoolStage(Stage):
     window: Window2D
     minimum: bool = False
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether no pixel is in two windows, and windows are in the images."""
+        window = self.window
+        unpadded = window.pads(*self.in_shape[:2]) == ((0, 0), (0, 0))
+        return unpadded and window.strides == window.kernel and window.dilation == (1, 1)
+
 
 @dataclass(frozen=True)
 class AverageStage(Stage):
@@ -232,11 +239,9 @@ def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> 
             return None  # softmax is over the last axis, which is another one now
         return replace(first, activation=second.activation, slope=second.slope, names=())
     if isinstance(second, PoolStage) and not second.minimum and first.activation in (None, "relu"):
-        window = second.window
-        side_by_side = window.strides == window.kernel and window.dilation == (1, 1)
-        unpadded = window.pads(*second.in_shape[:2]) == ((0, 0), (0, 0))
-        if side_by_side and unpadded and same_image and 1 < window.kernel[0] * window.kernel[1] <= poolable:
-            return replace(first, pool=window.kernel, out_shape=second.out_shape, names=())
+        kernel = second.window.kernel
+        if second.side_by_side and same_image and 1 < kernel[0] * kernel[1] <= poolable:
+            return replace(first, pool=kernel, out_shape=second.out_shape, names=())
     return None
 
 

@@ -39,7 +39,7 @@ from cnnlite_kernels.cpu import (
     prelu,
     up_sampling2d,
 )
-from cnnlite_kernels.cpu.images import NO_HALO, Images, with_halo
+from cnnlite_kernels.cpu.images import Images, with_halo
 from cnnlite_kernels.cpu.memory import INT32, NOWHERE, Base, Pointer
 from cnnlite_kernels.cpu.plan import Plan
 
@@ -179,7 +179,7 @@ def _stage_backward(
         )  # fmt: skip
     elif grad_x is None:
         return
-    elif isinstance(stage, PoolStage) and _side_by_side(stage):
+    elif isinstance(stage, PoolStage) and _each_once(stage):
         places = Images(index, grad.n, grad.h, grad.w, grad.c)
         activations.add_unpool(plan, grad, index, places, grad_x, stage.window.kernel, index_item=INT32)
     elif isinstance(stage, PoolStage):
@@ -198,9 +198,7 @@ def _stage_backward(
         )
 
 
-def _side_by_side(stage: PoolStage) -> bool:
-    """Whether each pixel of a pool's images is in one window, and windows are in the images."""
-    window, (h, w, _) = stage.window, stage.out_shape
-    unpadded = window.pads(*stage.in_shape[:2]) == NO_HALO and window.dilation == (1, 1)
-    covered = stage.in_shape[:2] == (h * window.kernel[0], w * window.kernel[1])
-    return unpadded and covered and window.strides == window.kernel
+def _each_once(stage: PoolStage) -> bool:
+    """Whether each pixel of a pool's images is in one window."""
+    (h, w, _), (ph, pw) = stage.out_shape, stage.window.kernel
+    return stage.side_by_side and stage.in_shape[:2] == (h * ph, w * pw)
