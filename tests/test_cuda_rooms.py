@@ -24,6 +24,7 @@ from cnnlite.engine.stages import (
     PReLUStage,
     Stage,
     TransposedConvStage,
+    readers_of,
 )
 from cnnlite_kernels.cuda.plan import Plan
 
@@ -75,7 +76,7 @@ def stages_of(name: str) -> list[Stage]:
 
 
 def test_readers() -> None:
-    assert rooms.readers_of(stages_of("joins of joins")) == {
+    assert readers_of(stages_of("joins of joins")) == {
         -1: [0, 0, 1], 0: [1, 1], 1: [2, 3], 2: [3, 4], 3: [4, 4, 4, 5], 4: [5, 5], 5: [6], 6: [7],
     }  # fmt: skip
 
@@ -88,7 +89,7 @@ def test_no_output_is_lost_before_it_was_read(name: str, keep: bool) -> None:
     last = len(stages) - 1
     given_arrays = {last: np.empty(2 * int(np.prod(stages[last].out_shape)), np.float32)}
     places = rooms.for_outputs(plan, stages, 2, given_arrays, keep)
-    readers = rooms.readers_of(stages)
+    readers = readers_of(stages)
     assert places[last] is given_arrays[last]
 
     def needed_after(number: int) -> int:
@@ -135,7 +136,7 @@ def test_gradients_that_wait_at_the_same_time(name: str) -> None:
         -1: np.empty(1, np.float32),
     }
     places, spare = rooms.for_gradients(plan, stages, 4, [True] * len(stages), given_arrays)
-    readers = rooms.readers_of(stages)
+    readers = readers_of(stages)
     assert set(places) == set(readers)
     assert all(places[number] is given_arrays[number] for number in given_arrays)
     for lower in range(last):

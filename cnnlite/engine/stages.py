@@ -281,6 +281,18 @@ def numbers_of(stages: Sequence[Stage], stage: Stage) -> list[int]:
     return [by_name.get(source, -1) for source in stage.sources]
 
 
+def readers_of(stages: Sequence[Stage]) -> dict[int, list[int]]:
+    """By the number of a stage, or -1 for the network's input: the numbers of the stages that read its output, in order.
+
+    A stage that reads it twice is there twice. Whoever reads the network's own output has the number behind the last.
+    """
+    readers = {number: [number + 1] for number in range(-1, len(stages))}
+    for number, stage in enumerate(stages):
+        for source in numbers_of(stages, stage):
+            readers[source].append(number)
+    return {number: sorted(found) for number, found in readers.items()}
+
+
 def needs_grad_input(stages: Sequence[Stage], layout: Layout, with_input: bool) -> list[bool]:
     """For each stage, whether anybody needs the gradient with respect to what the stage before it puts out."""
     return [with_input, *needs_grad_output(stages, layout, with_input)[:-1]]

@@ -10,7 +10,6 @@ from cnnlite.engine.cpu.bands import Band, Bands, by_outputs, rows_of
 from cnnlite.engine.cpu.convolution import Packed, halo_read
 from cnnlite.engine.cpu.flow import (
     held,
-    last_readers,
     reshaped,
     shared_rooms,
     source_shape,
@@ -32,6 +31,7 @@ from cnnlite.engine.stages import (
     TransposedConvStage,
     UpSamplingStage,
     numbers_of,
+    readers_of,
 )
 from cnnlite_kernels.cpu import (
     activations,
@@ -109,7 +109,11 @@ def forward(
         Images(NOWHERE, x.n, *stage.out_shape, halo_wanted(stages, number))
         for number, stage in enumerate(stages)
     ]
-    rooms = None if keep else shared_rooms(plan, [y.size * plan.item for y in outputs], last_readers(stages))
+    rooms = None
+    if not keep:
+        readers = readers_of(stages)
+        last = [readers[number][-1] for number in range(len(stages))]
+        rooms = shared_rooms(plan, [y.size * plan.item for y in outputs], last)
     for number, stage in enumerate(stages):
         mark = plan.mark()
         x, y = reshaped(plan, x, stage.in_shape), outputs[number]

@@ -11,16 +11,6 @@ from cnnlite_kernels.cpu.memory import NOWHERE, Pointer
 from cnnlite_kernels.cpu.plan import Plan
 
 
-def last_readers(stages: Sequence[Stage]) -> list[int]:
-    """For each stage the number of the last one that reads its output."""
-    readers = [number + 1 for number in range(len(stages))]
-    for number, stage in enumerate(stages):
-        for source in numbers_of(stages, stage):
-            if source >= 0:
-                readers[source] = max(readers[source], number)
-    return readers
-
-
 def held(stages: Sequence[Stage]) -> set[int]:
     """The numbers of the stages whose outputs joins read."""
     return {source for stage in stages for source in numbers_of(stages, stage)}

@@ -15,7 +15,7 @@ from cnnlite.engine.stages import (
     PoolStage,
     PReLUStage,
     Stage,
-    numbers_of,
+    readers_of,
 )
 from cnnlite_kernels.cuda.plan import Plan
 
@@ -50,18 +50,6 @@ def share(plan: Plan, lives: Mapping[int, Life]) -> dict[int, Any]:
         sizes[room], until[room], room_of[number] = max(sizes[room], life.size), life.last, room
     rooms = [plan.scratch(size or 1) for size in sizes]
     return {number: rooms[room][: lives[number].size] for number, room in room_of.items()}
-
-
-def readers_of(stages: Sequence[Stage]) -> dict[int, list[int]]:
-    """By the number of a stage, or -1 for the network's input: the numbers of the stages that read its output, in order.
-
-    A stage that reads it twice is there twice. Whoever reads the network's own output has the number behind the last.
-    """
-    readers = {number: [number + 1] for number in range(-1, len(stages))}
-    for number, stage in enumerate(stages):
-        for source in numbers_of(stages, stage):
-            readers[source].append(number)
-    return {number: sorted(found) for number, found in readers.items()}
 
 
 def for_outputs(
