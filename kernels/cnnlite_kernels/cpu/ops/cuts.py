@@ -5,12 +5,14 @@ A piece of an image is a whole problem of its own, a window on fewer rows with o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from cnnlite_kernels.cpu.conv2d import Conv
+from cnnlite_kernels.cpu.memory import Base
 from cnnlite_kernels.cpu.ops.work import NUMBERS, number_of_parts, pieces
+from cnnlite_kernels.cpu.plan import Part, Plan
 from cnnlite_kernels.window import Pair, Window2D
 
 # Outputs of a part, at least, before columns are cut instead: they share what is read of the weights.
@@ -39,6 +41,24 @@ def by_rows(n: int, rows: int, numbers: int) -> Iterator[tuple[int, int, Pair]]:
     for image in range(n):
         for within in pieces(rows, -(-parts // n)):
             yield image, 1, within
+
+
+def parts_by_rows(
+    n: int, rows: int, numbers: int, item: int, images: Mapping[Base, int], emit: Callable[[Plan, int, Pair], None]
+) -> list[Part]:  # fmt: skip
+    """A part for each cut of `by_rows`; cuts of as many images and the same rows share a plan.
+
+    images: numbers of an image at each base; emit: emits so many images, and their rows (first, stop), into a plan.
+    """
+    plans: dict[tuple[int, Pair], Plan] = {}
+    parts = []
+    for image, count, within in by_rows(n, rows, numbers):
+        plan = plans.get((count, within))
+        if plan is None:
+            plan = plans[count, within] = Plan(item)
+            emit(plan, count, within)
+        parts.append(Part(plan, {base: image * size * item for base, size in images.items()}))
+    return parts
 
 
 def by_outputs(window: Window2D, n: int, h: int, w: int, parts: int) -> Iterator[Cut]:

@@ -10,9 +10,10 @@ from cnnlite_kernels.cpu import gradients
 from cnnlite_kernels.cpu import prelu as emit
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import Base, Pointer
-from cnnlite_kernels.cpu.ops.cuts import by_rows
+from cnnlite_kernels.cpu.ops.cuts import parts_by_rows
 from cnnlite_kernels.cpu.ops.work import KEPT, Work
 from cnnlite_kernels.cpu.plan import LINE, Part, Plan
+from cnnlite_kernels.window import Pair
 
 X, Y, ALPHA, GRADS, OUT, SHARED = (
     Pointer(base, 0) for base in (Base.X, Base.Y, Base.W, Base.GRADS, Base.OUT, Base.EXTRA)
@@ -41,16 +42,12 @@ def prelu_grad(
 @functools.lru_cache(KEPT)
 def _forward(shape: Shape, alpha: emit.AlphaShape, item: int) -> Work:
     n, h, w, c = shape
-    plans: dict[tuple, Plan] = {}
-    parts = []
-    for image, count, rows in by_rows(n, h, n * h * w * c):
-        plan = plans.get((count, rows))
-        if plan is None:
-            plan = plans[count, rows] = Plan(item)
-            emit.add_forward(plan, Images(X, count, h, w, c), ALPHA, alpha, Images(OUT, count, h, w, c), rows)
-        start = image * h * w * c * item
-        parts.append(Part(plan, {Base.X: start, Base.OUT: start}))
-    return Work([parts])
+
+    def add(plan: Plan, count: int, rows: Pair) -> None:
+        emit.add_forward(plan, Images(X, count, h, w, c), ALPHA, alpha, Images(OUT, count, h, w, c), rows)
+
+    images = dict.fromkeys((Base.X, Base.OUT), h * w * c)
+    return Work([parts_by_rows(n, h, n * h * w * c, item, images, add)])
 
 
 @functools.lru_cache(KEPT)
@@ -58,16 +55,16 @@ def _grad(shape: Shape, alpha: emit.AlphaShape, item: int) -> Work:
     n, h, w, c = shape
     count_alpha = alpha[0] * alpha[1] * alpha[2]
     stride = -(-count_alpha * item // LINE) * LINE
-    plans: dict[tuple, Plan] = {}
-    parts = []
-    for number, (image, count, rows) in enumerate(by_rows(n, h, n * h * w * c)):
-        plan = plans.get((count, rows))
-        if plan is None:
-            plan = plans[count, rows] = Plan(item)
-            x, grad_y, grad_x = (Images(start, count, h, w, c) for start in (X, Y, OUT))
-            emit.add_grad(plan, x, ALPHA, alpha, grad_y, grad_x, SHARED, rows=rows)
-        start = image * h * w * c * item
-        parts.append(Part(plan, {Base.X: start, Base.Y: start, Base.OUT: start, Base.EXTRA: number * stride}))
+
+    def add(plan: Plan, count: int, rows: Pair) -> None:
+        x, grad_y, grad_x = (Images(start, count, h, w, c) for start in (X, Y, OUT))
+        emit.add_grad(plan, x, ALPHA, alpha, grad_y, grad_x, SHARED, rows=rows)
+
+    images = dict.fromkeys((Base.X, Base.Y, Base.OUT), h * w * c)
+    parts = [
+        Part(part.plan, {**part.bases, Base.EXTRA: number * stride})
+        for number, part in enumerate(parts_by_rows(n, h, n * h * w * c, item, images, add))
+    ]
     collect = Plan(item)
     collect.add(
         gradients.collect, item, parts=SHARED, grads=GRADS, count=count_alpha, number=len(parts), stride=stride // item

@@ -9,12 +9,12 @@ import numpy as np
 from cnnlite_kernels.cpu import up_sampling2d as emit
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import Base, Pointer
-from cnnlite_kernels.cpu.ops.cuts import by_rows
+from cnnlite_kernels.cpu.ops.cuts import parts_by_rows
 from cnnlite_kernels.cpu.ops.work import KEPT, Work
-from cnnlite_kernels.cpu.plan import Part, Plan
+from cnnlite_kernels.cpu.plan import Plan
+from cnnlite_kernels.window import Pair
 
 X, Y, OUT = (Pointer(base, 0) for base in (Base.X, Base.Y, Base.OUT))
-Pair = tuple[int, int]
 Shape = tuple[int, int, int, int]
 
 
@@ -32,31 +32,23 @@ def up_sampling2d_grad(grad_y: np.ndarray, out: np.ndarray, size: Pair, interpol
 def _forward(shape: Shape, size: Pair, interpolation: str, item: int) -> Work:
     n, h, w, c = shape
     oh, ow = h * size[0], w * size[1]
-    plans: dict[tuple, Plan] = {}
-    parts = []
-    for image, count, rows in by_rows(n, oh, n * oh * ow * c):
-        plan = plans.get((count, rows))
-        if plan is None:
-            plan = plans[count, rows] = Plan(item)
-            x, y = Images(X, count, h, w, c), Images(OUT, count, oh, ow, c)
-            emit.add_forward(plan, size, interpolation, x, y, rows)
-        bases = {Base.X: image * h * w * c * item, Base.OUT: image * oh * ow * c * item}
-        parts.append(Part(plan, bases))
-    return Work([parts])
+
+    def add(plan: Plan, count: int, rows: Pair) -> None:
+        x, y = Images(X, count, h, w, c), Images(OUT, count, oh, ow, c)
+        emit.add_forward(plan, size, interpolation, x, y, rows)
+
+    images = {Base.X: h * w * c, Base.OUT: oh * ow * c}
+    return Work([parts_by_rows(n, oh, n * oh * ow * c, item, images, add)])
 
 
 @functools.lru_cache(KEPT)
 def _grad(shape: Shape, size: Pair, interpolation: str, item: int) -> Work:
     n, h, w, c = shape
     oh, ow = h * size[0], w * size[1]
-    plans: dict[tuple, Plan] = {}
-    parts = []
-    for image, count, rows in by_rows(n, h, n * oh * ow * c):
-        plan = plans.get((count, rows))
-        if plan is None:
-            plan = plans[count, rows] = Plan(item)
-            grad_y, grad_x = Images(Y, count, oh, ow, c), Images(OUT, count, h, w, c)
-            emit.add_grad(plan, size, interpolation, grad_y, grad_x, rows)
-        bases = {Base.Y: image * oh * ow * c * item, Base.OUT: image * h * w * c * item}
-        parts.append(Part(plan, bases))
-    return Work([parts])
+
+    def add(plan: Plan, count: int, rows: Pair) -> None:
+        grad_y, grad_x = Images(Y, count, oh, ow, c), Images(OUT, count, h, w, c)
+        emit.add_grad(plan, size, interpolation, grad_y, grad_x, rows)
+
+    images = {Base.Y: oh * ow * c, Base.OUT: h * w * c}
+    return Work([parts_by_rows(n, h, n * oh * ow * c, item, images, add)])
