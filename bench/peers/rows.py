@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cases import LARGE_CONVS, RESNET50
+from cases import LARGE_CONVS, RESNET50, ConvCase
 
 from peers.driver import FEWEST_ROUNDS, PEERS, Figure, Setup, Worker, compare, environment, start
 from peers.layer_rows import PASSES, request_for
@@ -85,29 +85,27 @@ def _second(kind: str, title: str, batches: int, against: tuple[str, ...]) -> Ro
 def _conv(which: str) -> Row:
     """A pass of a layer with 3 x 3 windows and 64 channels, for the libraries that the table of layers leaves out."""
     (case,) = [case for case in RESNET50 if case.name == "resnet50_conv2_3x3"]
-    return Row(
-        f"conv_{which}",
-        f"conv2d {which}, 3 x 3, 56 x 56 pixels, 64 to 64 channels, 1 thread",
-        None,
-        1,
-        request_for(case, which),
-        CONVOLVERS,
-        ("fma",),
-        unit="GFLOP/s",
-        flops=case.flops,
-    )
+    return _pass("conv", which, "3 x 3, 56 x 56 pixels, 64 to 64 channels", case, CONVOLVERS, ("fma",))
 
 
 def _depthwise(which: str) -> Row:
     """A pass of MobileNet's first depthwise layer."""
     (case,) = [case for case in LARGE_CONVS if case.name == "depthwise_112"]
+    return _pass("depthwise", which, "depthwise 3 x 3, 112 x 112 pixels, 32 channels", case, ("torch",))
+
+
+def _pass(
+    name: str, which: str, layer: str, case: ConvCase, against: tuple[str, ...], shown: tuple[str, ...] = ()
+) -> Row:
+    """A pass of a layer on one thread."""
     return Row(
-        f"depthwise_{which}",
-        f"conv2d {which}, depthwise 3 x 3, 112 x 112 pixels, 32 channels, 1 thread",
+        f"{name}_{which}",
+        f"conv2d {which}, {layer}, 1 thread",
         None,
         1,
         request_for(case, which),
-        ("torch",),
+        against,
+        shown,
         unit="GFLOP/s",
         flops=case.flops,
     )
