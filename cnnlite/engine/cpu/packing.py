@@ -61,9 +61,8 @@ class Packing:
         conv, w = conv_of(stage), where(stage.kernel)
         lists = None if self._dense else lists_of(stage, number, needs_input, dtype.itemsize)
         narrow = chosen(conv, lists is not None) if mixed else Narrow()
-        if (
-            by_dots(stage) or self._dense
-        ):  # a band may go another way than a whole image, for which weights are packed otherwise
+        # a band may go another way than a whole image, for which weights are packed otherwise
+        if by_dots(stage) or self._dense:
             narrow = narrow._replace(grad_input=False)
         if to_few(stage):
             narrow = narrow._replace(forward=False, grad_weights=False)
