@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ import cuda_products
 import cuda_samples
 from altered import BARRIER, CAPABILITY
 from interpreted import Interpreted
-from sentryward import verify
 
 from cnnlite_kernels.cuda.catalogue import CATALOGUE, Entry
 from cnnlite_kernels.cuda.kernel import Kernel, Launch
@@ -99,7 +100,10 @@ def verdict(ptx: str, launch: Launch, folder: Path) -> tuple[str, Any]:
     source, config = folder / "kernel.ptx", folder / "input.json"
     source.write_text(ptx)
     config.write_text(json.dumps(configuration(launch)))
-    found = verify(source, input=config, timeout_seconds=SECONDS, memory_limit_mib=MEGABYTES)
+    # A program of its own: started from this process, its analyser would begin with this process's memory as its own peak.
+    command = [sys.executable, "-m", "sentryward", str(source), "--input", str(config)]
+    limits = ["--timeout", str(SECONDS), "--memory-limit-mib", str(MEGABYTES)]
+    found = json.loads(subprocess.run([*command, *limits], stdout=subprocess.PIPE, check=False).stdout)
     return found["result"], found.get("diagnostics")
 
 
