@@ -72,7 +72,7 @@ def step(generator, discriminator, real, noise):
     # The generator wants its images called real: their gradient comes back through the discriminator.
     generator_loss, gradient = loss_and_gradient(discriminator.forward(fake, training=True), 1.0)
     generator.zero_gradients()
-    generator.backward(discriminator.backward(gradient))
+    generator.backward(discriminator.backward(gradient, weights=False))
     generator.optimizer.apply(generator.trainable_weights)
     return np.array([discriminator_loss, generator_loss])
 

@@ -68,6 +68,18 @@ def test_gradients_of_several_outputs() -> None:
         assert_close(*found, least=1)
 
 
+@pytest.mark.parametrize("name", ["discriminator", "u-net", "residual"])
+def test_the_input_gradient_without_those_of_weights(name: str) -> None:
+    """The same bits; the gradients of weights stay what they were."""
+    _, gpu = on_both(networks.path(name))
+    grad = gpu.forward(networks.samples(gpu, 2), training=True)
+    gpu.zero_gradients()
+    through = gpu.backward(grad)
+    gradients = gpu.gradients
+    assert np.array_equal(gpu.backward(grad, weights=False), through)
+    assert networks.same(gpu.gradients, gradients)
+
+
 def test_pooling_a_relu_that_another_reads() -> None:
     """Pooling's own gradient may then not go through the relu early, and the gradient of another's reader is there before."""
     model = models.Sequential(

@@ -164,6 +164,22 @@ def test_frozen_layers_get_no_gradient_and_let_it_through() -> None:
     assert networks.same(model.gradients, kept)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*networks.paths(), *networks.graphs()])
+def test_the_input_gradient_without_those_of_weights(name: str, dtype: str) -> None:
+    """The same bits, of normalization with the batch's mean too, in either order; the gradients of weights stay what they were."""
+    model = networks.path(name, dtype=dtype)
+    x = networks.samples(model, 3)
+    grad = np.random.default_rng(0).standard_normal(model.forward(x, training=True).shape)
+    model.zero_gradients()
+    alone = model.backward(grad, weights=False)
+    assert not any(gradient.any() for gradient in model.gradients)
+    assert np.array_equal(model.backward(grad), alone)
+    gradients = model.gradients
+    assert np.array_equal(model.backward(grad, weights=False), alone)
+    assert networks.same(model.gradients, gradients)
+
+
 def test_freezing_after_steps_and_freeing_again() -> None:
     """Frozen weights stay; their optimizer's state is there when they are freed."""
     model = networks.small()

@@ -193,15 +193,18 @@ class Inference(Stack):
     def _output(self, passes: Any, number: int, shape: Any) -> np.ndarray:
         return passes.outputs[number].reshape(-1, *shape).copy()
 
-    def backward(self, grad: Any) -> np.ndarray:
+    def backward(self, grad: Any, weights: bool = True) -> np.ndarray:
         """The backward pass of the last `forward`.
 
         Args:
             grad: the gradient with respect to the output, (n, *output_shape), or a dict of gradients with respect to outputs of
                 layers that `forward` was asked for, by name.
+            weights: whether gradients of trainable weights are added to `gradients`. Without, for whoever wants x's alone, they are
+                not computed, and neither are those of layers that were frozen (`trainable = False`) at the forward pass. Freezing
+                changes batch normalization besides, see `BatchNormalization`; this does not.
 
         Returns:
-            The gradient with respect to x, (n, *input_shape). Gradients of trainable weights are added to `gradients`.
+            The gradient with respect to x, (n, *input_shape).
 
         Raises:
             RuntimeError: no forward pass before. ValueError: a layer whose output was not asked for, or another shape.
@@ -228,7 +231,7 @@ class Inference(Stack):
             value = value.reshape(n, -1)  # layers that share a stage may differ in shape
             grads[number] = grads[number] + value if number in grads else value
         self.network.key[0] = key  # the masks of that forward pass, whatever was trained since
-        return passes.backward(grads).reshape(-1, *self.input_shape).copy()  # type: ignore[misc]
+        return passes.backward(grads, weights).reshape(-1, *self.input_shape).copy()  # type: ignore[misc]
 
     def zero_gradients(self) -> None:
         """Sets the gradients of all weights to zero."""

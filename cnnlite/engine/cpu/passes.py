@@ -28,8 +28,10 @@ PIECE = 1 << 14  # numbers of the gradients' sum that a thread takes at a time
 
 
 class _Backward(NamedTuple):
-    """A backward pass: where gradients of outputs are put, the job, what it leaves, and where the parts work if they meet halfway."""
+    """A backward pass: the parameters whose gradients it adds up, where gradients of outputs are put, the job, what it leaves, and where
+    the parts work if they meet halfway."""
 
+    layout: Layout
     grads: dict[int, np.ndarray]
     job: Job
     sums: np.ndarray
@@ -78,7 +80,7 @@ class Passes:
             parts.append(Part(plans[size], bases))
         segments = bands.segments(*parts[0][:2]) if self._banded else self._meetings.segments(parts)
         self._forward = Job(segments)
-        self._backward: dict[tuple[int, ...], _Backward] = {}
+        self._backward: dict[tuple[tuple[int, ...], bool], _Backward] = {}
 
     def _bases(self, number: int, first: int) -> dict[Base, int]:
         x = self.x.ctypes.data + first * self._sample * self._dtype.itemsize
@@ -103,32 +105,34 @@ class Passes:
         whole = numbers.reshape(y.n, top + y.h + bottom, left + y.w + right, y.c)
         return whole[:, top : top + y.h, left : left + y.w]
 
-    def backward(self, grads: Mapping[int, np.ndarray]) -> np.ndarray:
+    def backward(self, grads: Mapping[int, np.ndarray], weights: bool = True) -> np.ndarray:
         """Adds the parameters' gradients to those of their stores; returns the gradient with respect to x.
 
         Args:
             grads: gradients with respect to outputs, by the number of the stage.
+            weights: whether the parameters' gradients are wanted.
         """
         numbers = tuple(sorted(grads))
-        if numbers not in self._backward:
-            self._backward[numbers] = self._make_backward(numbers)
-        made = self._backward[numbers]
+        if (numbers, weights) not in self._backward:
+            layout = self._layout if weights else Layout([])
+            self._backward[numbers, weights] = self._make_backward(numbers, layout)
+        made = self._backward[numbers, weights]
         for number in numbers:
             made.grads[number][...] = np.asarray(grads[number]).reshape(-1)
         self._packing.update()
-        for store in self._layout.stores:
+        for store in made.layout.stores:
             store.grads.host  # noqa: B018 - asking brings what another device has changed
         made.job.run()
-        for store in self._layout.stores:
+        for store in made.layout.stores:
             store.grads.changed()
         return made.grad_x
 
-    def _make_backward(self, numbers: tuple[int, ...]) -> _Backward:
+    def _make_backward(self, numbers: tuple[int, ...], layout: Layout) -> _Backward:
         item = self._dtype.itemsize
         samples = {number: math.prod(self._stages[number].out_shape) for number in numbers}
         given = {number: aligned_zeros(self._n * samples[number], self._dtype) for number in numbers}
         buffers = BANDS + MOST_IMAGES if self._banded else len(self._bounds)
-        sums = aligned_zeros(buffers * self._layout.size, self._dtype).reshape(buffers, -1)
+        sums = aligned_zeros(buffers * layout.size, self._dtype).reshape(buffers, -1)
         bands = Bands()
         grad_x = aligned_zeros(self._n * self._sample, self._dtype)
         rooms: list[np.ndarray] = []
@@ -145,7 +149,7 @@ class Passes:
             to_x = Images(pointer_to(grad_x) + first * self._sample * item, size, *self._stages[0].in_shape)
             kept = [Kept(_images(x), _images(y), _kept(places)) for x, y, places in self._kept[size]]
             run = self._run._replace(bands=bands if self._banded else None)
-            backward(plan, self._stages, kept, grads, run, Places(self._layout), to_x)
+            backward(plan, self._stages, kept, grads, run, Places(layout), to_x)
             bases = {
                 **self._bases(part, first),
                 Base.KEPT: self._rooms[part].ctypes.data,
@@ -160,18 +164,18 @@ class Passes:
             segments = bands.segments(*parts[0][:2], starts)
         else:
             segments = self._meetings.segments(parts, parts[0].bases[Base.GRADS])
-        job = Job([*segments, list(self._collect(sums))])
-        return _Backward(given, job, sums, grad_x, rooms)
+        job = Job([*segments, list(self._collect(sums, layout))])
+        return _Backward(layout, given, job, sums, grad_x, rooms)
 
-    def _collect(self, sums: np.ndarray) -> Iterator[Part]:
+    def _collect(self, sums: np.ndarray, layout: Layout) -> Iterator[Part]:
         """The parts that add the gradients of all parts, (parts, layout.size), to those of the stores, always in their order."""
         item = self._dtype.itemsize
-        for r in self._layout.ranges:
+        for r in layout.ranges:
             for first in range(0, r.size, PIECE):
                 plan = Plan(item)
                 plan.add(
                     gradients.collect, item,
-                    parts=pointer_to(sums) + (r.place + first) * item, number=len(sums), stride=self._layout.size,
+                    parts=pointer_to(sums) + (r.place + first) * item, number=len(sums), stride=layout.size,
                     grads=pointer_to(r.store.grads.host) + (r.start + first) * item, count=min(PIECE, r.size - first),
                     accumulate=1,
                 )  # fmt: skip

@@ -21,8 +21,10 @@ from cnnlite_kernels.precision import get_matmul_precision, matmul_precision
 
 
 class _Backward(NamedTuple):
-    """A backward pass: what goes up, the gradient of the input that comes down, and what runs it."""
+    """A backward pass: the parameters whose gradients it adds up, what goes up, the gradient of the input that comes down, and what runs
+    it."""
 
+    layout: Layout
     up: Staging
     down: Staging
     run: Any
@@ -54,7 +56,7 @@ class Passes:
         up = self._up.device
         self._kept = emit.forward(Run(plan, n, up["key"]), self._stages, up["x"], keep=True, outs=outs)
         self._forward = plan.graph()
-        self._backward: dict[tuple[tuple[int, ...], str], _Backward] = {}
+        self._backward: dict[tuple[tuple[int, ...], bool, str], _Backward] = {}
 
     def forward(self) -> None:
         """Runs all stages on `x`; the outputs asked for are then in `outputs`."""
@@ -66,22 +68,24 @@ class Passes:
         self._down.download()
         self._device.synchronize()
 
-    def backward(self, grads: Mapping[int, np.ndarray]) -> np.ndarray:
+    def backward(self, grads: Mapping[int, np.ndarray], weights: bool = True) -> np.ndarray:
         """Adds the parameters' gradients to those of their stores; returns the gradient with respect to x.
 
         Args:
             grads: gradients with respect to outputs, by the number of the stage.
+            weights: whether the parameters' gradients are wanted.
         """
         numbers = tuple(sorted(grads))
         with matmul_precision(self._mixed_precision):
-            key = numbers, get_matmul_precision()  # the one of the forward pass may have been another
+            # the precision of the forward pass may have been another
+            key = numbers, weights, get_matmul_precision()
             if key not in self._backward:
-                self._backward[key] = self._make_backward(numbers)
+                self._backward[key] = self._make_backward(numbers, self._layout if weights else Layout([]))
         made = self._backward[key]
         for number in numbers:
             made.up.host[str(number)][:] = np.asarray(grads[number]).reshape(-1)
         made.up.host["key"][:] = self._key
-        sums = [store.grads for store in self._layout.stores]
+        sums = [store.grads for store in made.layout.stores]
         fetch(self._device, [*self._weights, *sums])
         made.up.upload()
         made.run()
@@ -90,11 +94,11 @@ class Passes:
         self._device.synchronize()
         return made.down.host["grad_x"]
 
-    def _make_backward(self, numbers: tuple[int, ...]) -> _Backward:
+    def _make_backward(self, numbers: tuple[int, ...], layout: Layout) -> _Backward:
         fields = [Field(str(i), outputs(self._stages[i], self._n), "float32") for i in numbers]
         up = Staging(self._device, [*fields, KEY])
         down = Staging(self._device, [Field("grad_x", inputs(self._stages[0], self._n), "float32")])
-        plan, layout = Plan(self._device), self._layout
+        plan = Plan(self._device)
         grads = zeros(self._device, layout.size)
         given = {i: up.device[str(i)] for i in numbers}
         emit.backward(
@@ -103,4 +107,4 @@ class Passes:
         for r in layout.ranges:
             target = r.store.grads.on(self._device)[r.start : r.start + r.size]
             activations.add_sum(plan, grads[r.place : r.place + r.size], target, r.size)
-        return _Backward(up, down, plan.graph())
+        return _Backward(layout, up, down, plan.graph())
