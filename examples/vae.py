@@ -10,8 +10,8 @@ the cross-entropy of pixels, in nats.
 
 Expect a held-out ELBO of -543 before training and, with seeds 0, 1 and 2, -243.8, -243.7 and -244.1 after 6 epochs of 60,000 images,
 in 40 seconds on two cores of Zen 5; about -230 of it is the reconstruction, -14 the divergence. The PyTorch twin,
-bench/twins/vae_torch.py, gets to -244.4 with seed 0, in steps that take 1.4 times as long. `--quick` takes 3 epochs of the sample of
-10,000 images, and gets to -270.
+bench/twins/vae_torch.py, gets to -244.4, -244.2 and -244.5, in steps that take 1.4 times as long. `--quick` takes 3 epochs of the
+sample of 10,000 images, and gets to -270.
 """
 
 import argparse
