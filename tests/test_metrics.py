@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,37 @@ def test_several_metrics_keep_their_order_in_lists() -> None:
     assert model.metrics_names == ["loss", "accuracy"]
 
 
+def test_losses_are_metrics_too() -> None:
+    """By name or as objects, as in Keras: the mean over samples, without their weights."""
+    model = models.Sequential([layers.Input((1,)), layers.Activation("linear")])
+    logits = losses.BinaryCrossentropy(from_logits=True, name="logits")
+    model.compile("sgd", "mse", ["mae", "mean_squared_error", logits])
+    found = model.evaluate(np.zeros((2, 1)), [1, 3], sample_weight=[1.0, 0.0], verbose=0)
+    assert model.metrics_names == ["loss", "mae", "mean_squared_error", "logits"]
+    assert found == [0.5, 2.0, 5.0, pytest.approx(np.log(2))]
+
+
+def test_what_its_name_says_comes_back_from_a_file(tmp_path: Path) -> None:
+    """The others are left out, as functions are: a name alone must not bring back another metric."""
+    model = models.Sequential([layers.Input((2,)), layers.Dense(2, activation="softmax")])
+    given = [
+        losses.MeanAbsoluteError(),
+        "mse",
+        losses.CategoricalCrossentropy(from_logits=True),
+        losses.Huber(2.0),
+    ]
+    model.compile(
+        "sgd", "categorical_crossentropy", ["accuracy", *given, metrics.Metric(np.multiply, "hinge")]
+    )
+    model.save(tmp_path / "model")
+    assert models.load_model(tmp_path / "model").metrics_names == [
+        "loss",
+        "accuracy",
+        "mean_absolute_error",
+        "mse",
+    ]
+
+
 def test_weights_do_not_change_metrics() -> None:
     model = models.Sequential([layers.Input((1,)), layers.Activation("linear")])
     model.compile("sgd", "mse", ["accuracy"])
@@ -92,7 +124,11 @@ def test_weights_do_not_change_metrics() -> None:
 @pytest.mark.parametrize(
     ("identifier", "error", "message"),
     [
-        ("f1", ValueError, r"metrics: expected one of \['accuracy', .*\], a function or a Metric, got 'f1'"),
+        (
+            "f1",
+            ValueError,
+            r"metrics: expected one of \['accuracy', .*'mae', .*\], a function or a Metric, got 'f1'",
+        ),
         (3, TypeError, "metrics: expected names, functions or Metrics, got int"),
         (metrics.Metric, TypeError, "metrics: .* got the class Metric; call it first"),
     ],

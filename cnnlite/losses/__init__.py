@@ -29,6 +29,7 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "deserialize",
     "get",
+    "names",
     "serialize",
 ]
 
@@ -62,13 +63,22 @@ def get(identifier: Any) -> Loss:
     if isinstance(identifier, str):
         cls = _BY_NAME.get(identifier) or _BY_CLASS.get(identifier)
         if cls is None:
-            raise ValueError(f"loss: expected one of {sorted(_BY_NAME)}, got {identifier!r}.")
+            raise ValueError(f"loss: expected one of {names()}, got {identifier!r}.")
         return cls()
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier):
         return FunctionLoss(identifier)
     raise TypeError(f"loss: expected a name, a Loss or a function, got {type(identifier).__name__}.")
+
+
+def names() -> list[str]:
+    """The losses that have a name.
+
+    >>> names()[:2]
+    ['binary_crossentropy', 'categorical_crossentropy']
+    """
+    return sorted(_BY_NAME)
 
 
 def serialize(loss: Loss) -> dict[str, Any]:

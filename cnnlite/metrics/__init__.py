@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cnnlite import losses
+
 
 class Metric:
     """A metric from a function of (y_true, y_pred) that returns one number a sample, (n,), or one for the batch.
@@ -84,22 +86,24 @@ _BY_NAME: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
 
 
 def get(identifier: Any) -> Metric:
-    """The metric that a name, a `Metric` or a function stands for.
+    """The metric that a name, a `Metric`, a loss or a function stands for; a loss by its name or as an object of cnnlite.losses.
 
     Raises:
         ValueError: an unknown name. TypeError: anything else.
 
-    >>> get("accuracy").name
-    'accuracy'
+    >>> get("accuracy").name, get("mae").name
+    ('accuracy', 'mae')
     """
     if isinstance(identifier, Metric):
         return identifier
+    if isinstance(identifier, losses.Loss):
+        return Metric(identifier.per_sample, identifier.name)
     if isinstance(identifier, str):
-        if identifier not in _BY_NAME:
+        if identifier not in names():
             raise ValueError(
-                f"metrics: expected one of {list(_BY_NAME)}, a function or a Metric, got {identifier!r}."
+                f"metrics: expected one of {names()}, a function or a Metric, got {identifier!r}."
             )
-        return Metric(_BY_NAME[identifier], identifier)
+        return Metric(_BY_NAME.get(identifier) or losses.get(identifier).per_sample, identifier)
     if isinstance(identifier, type):
         raise TypeError(
             f"metrics: expected names, functions or Metrics, got the class {identifier.__name__}; call it first."
@@ -110,12 +114,28 @@ def get(identifier: Any) -> Metric:
 
 
 def names() -> list[str]:
-    """The metrics that have a name.
+    """The metrics that have a name: accuracies, then losses.
 
     >>> names()[0]
     'accuracy'
     """
-    return list(_BY_NAME)
+    return [*_BY_NAME, *losses.names()]
+
+
+def is_named(metric: Metric) -> bool:
+    """Whether `get` makes the metric again of its name.
+
+    >>> from cnnlite import losses
+    >>> is_named(get("mse")), is_named(get(losses.BinaryCrossentropy(from_logits=True)))
+    (True, False)
+    """
+    if metric.name not in names():
+        return False
+    loss, again = getattr(metric.function, "__self__", None), get(metric.name).function
+    if not isinstance(loss, losses.Loss):
+        return metric.function is again
+    named = losses.get(metric.name)
+    return type(loss) is type(named) and loss.get_config() == named.get_config()
 
 
 def is_counted(metric: Metric, output_shape: tuple[int, ...]) -> bool:

@@ -43,9 +43,10 @@ class Learner(Inference):
         """Says how the model is trained.
 
         Args:
-            optimizer: a name ("adam", "sgd", "rmsprop") or an object of cnnlite.optimizers.
+            optimizer: a name ("adam", "adamw", "rmsprop", "sgd") or an object of cnnlite.optimizers.
             loss: a name, an object of cnnlite.losses, or a function (y_true, y_pred) -> (losses (n,), gradient).
-            metrics: a list of names ("accuracy"), functions (y_true, y_pred) -> numbers, or cnnlite.metrics.Metric.
+            metrics: a list of names ("accuracy"; those of losses such as "mae" too), functions (y_true, y_pred) -> numbers, or
+                cnnlite.metrics.Metric. Accuracies are counted in the loss's kernel, others in Python, by a step that is slower.
             mixed_precision: "bfloat16" for faster products of rounded numbers, in training and prediction: see the property
                 `mixed_precision`, which it sets; None leaves that as it is.
 

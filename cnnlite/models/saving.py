@@ -63,7 +63,7 @@ def save_model(model: Sequential, filepath: Any) -> None:
     if optimizer is not None:
         header["optimizer"] = optimizers.serialize(optimizer)
         header["iterations"] = optimizer.iterations
-        header["metrics"] = [metric.name for metric in model.metrics]
+        header["metrics"] = [metric.name for metric in model.metrics if metrics.is_named(metric)]
         header["loss"] = None if model.loss is None else _loss(model.loss)
         header["state_of"] = [
             i for i, parameter in enumerate(model.weights) if optimizer.state_of(parameter) is not None
