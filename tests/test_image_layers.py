@@ -265,7 +265,7 @@ def test_configurations_come_back(layer: layers.Layer) -> None:
         (lambda: BatchNormalization(epsilon=-1), "expected epsilon of at least 0, got -1"),
         (lambda: BatchNormalization(axis=1).compute_output_shape((8, 8, 3)),
          r"expected axis -1, the channels, or 3, .* shape \(8, 8, 3\), got 1"),
-        (lambda: AveragePooling2D(0), "expected kernel as an int or a pair of ints of at least 1, got 0"),
+        (lambda: AveragePooling2D(0), "expected pool_size as an int or a pair of ints of at least 1, got 0"),
         (lambda: AveragePooling2D(padding=((2, 0), (0, 0))).compute_output_shape((8, 8, 1)),
          "expected padding smaller than the pool size"),
         (lambda: MinPooling2D(3).compute_output_shape((2, 2, 1)), "expected an image of at least 3 x 3 pixels"),

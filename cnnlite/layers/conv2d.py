@@ -8,7 +8,6 @@ from typing import Any
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.layers.layer import Shape, check_data_format, check_rank, positive_int
 from cnnlite.layers.weighted import Weighted, window_config
-from cnnlite_kernels.window import Window2D
 
 
 class Conv2D(Weighted):
@@ -54,7 +53,7 @@ class Conv2D(Weighted):
         check_data_format(data_format, self.name)
         self.filters = positive_int(filters, "filters", self.name)
         self.groups = positive_int(groups, "groups", self.name)
-        self.window = Window2D.of(kernel_size, strides, dilation_rate, padding, op=self.name)
+        self.window = self.window_of(kernel_size, strides, dilation_rate, padding)
         if self.filters % self.groups:
             raise ValueError(
                 f"{self.name}: expected filters to be a multiple of groups, got {self.filters} and {self.groups}."

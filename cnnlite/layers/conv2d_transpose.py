@@ -9,7 +9,7 @@ from cnnlite.engine.stages import Stage, TransposedConvStage
 from cnnlite.layers.layer import Shape, check_data_format, check_rank, positive_int
 from cnnlite.layers.weighted import Weighted, window_config
 from cnnlite_kernels.image_checks import transposed_convolution
-from cnnlite_kernels.window import Window2D, pair
+from cnnlite_kernels.window import pair
 
 
 class Conv2DTranspose(Weighted):
@@ -58,7 +58,7 @@ class Conv2DTranspose(Weighted):
         super().__init__(activation, use_bias, **kwargs)
         check_data_format(data_format, self.name)
         self.filters = positive_int(filters, "filters", self.name)
-        self.window = Window2D.of(kernel_size, strides, dilation_rate, padding, op=self.name)
+        self.window = self.window_of(kernel_size, strides, dilation_rate, padding)
         self.output_padding = (
             None if output_padding is None else pair(output_padding, "output_padding", self.name, 0)
         )

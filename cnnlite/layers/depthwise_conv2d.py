@@ -8,7 +8,6 @@ from typing import Any
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.layers.layer import Shape, check_data_format, check_rank, positive_int
 from cnnlite.layers.weighted import Weighted, window_config
-from cnnlite_kernels.window import Window2D
 
 
 class DepthwiseConv2D(Weighted):
@@ -62,7 +61,7 @@ class DepthwiseConv2D(Weighted):
         )
         check_data_format(data_format, self.name)
         self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier", self.name)
-        self.window = Window2D.of(kernel_size, strides, dilation_rate, padding, op=self.name)
+        self.window = self.window_of(kernel_size, strides, dilation_rate, padding)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         check_rank(input_shape, 3, self.name, "(h, w, channels)")

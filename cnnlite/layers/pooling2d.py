@@ -9,7 +9,7 @@ from cnnlite.engine.stages import Shape as ImageShape
 from cnnlite.engine.stages import Stage, image_shape
 from cnnlite.layers.layer import Layer, Shape, check_data_format, check_rank
 from cnnlite_kernels.checks import pooling
-from cnnlite_kernels.window import Window2D
+from cnnlite_kernels.window import POOL_NAMES, Window2D
 
 
 class Pooling2D(Layer):
@@ -33,7 +33,7 @@ class Pooling2D(Layer):
         super().__init__(**kwargs)
         check_data_format(data_format, self.name)
         self.window = Window2D.of(
-            pool_size, pool_size if strides is None else strides, 1, padding, op=self.name
+            pool_size, pool_size if strides is None else strides, 1, padding, op=self.name, names=POOL_NAMES
         )
 
     def stage(self, in_shape: ImageShape, out_shape: ImageShape) -> Stage:

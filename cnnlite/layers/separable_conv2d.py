@@ -73,7 +73,7 @@ class SeparableConv2D(Weighted):
         check_data_format(data_format, self.name)
         self.filters = positive_int(filters, "filters", self.name)
         self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier", self.name)
-        self.window = Window2D.of(kernel_size, strides, dilation_rate, padding, op=self.name)
+        self.window = self.window_of(kernel_size, strides, dilation_rate, padding)
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
 

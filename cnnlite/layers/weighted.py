@@ -10,7 +10,7 @@ from cnnlite.engine.stages import Stage
 from cnnlite.layers.activation import activation_stage, get_activation
 from cnnlite.layers.layer import Layer
 from cnnlite.parameters import Parameter
-from cnnlite_kernels.window import Window2D
+from cnnlite_kernels.window import LAYER_NAMES, Window2D
 
 
 class Weighted(Layer):
@@ -56,6 +56,10 @@ class Weighted(Layer):
         self.bias = None
         if self.use_bias:
             self.bias = self.add_parameter("bias", (outputs,), self.bias_initializer, self.bias_regularizer)
+
+    def window_of(self, kernel_size: Any, strides: Any, dilation_rate: Any, padding: Any) -> Window2D:
+        """The checked window of a convolution."""
+        return Window2D.of(kernel_size, strides, dilation_rate, padding, op=self.name, names=LAYER_NAMES)
 
     def activation_stages(self) -> list[Stage]:
         """The stage of the activation, none for None."""

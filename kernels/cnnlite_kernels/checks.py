@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cnnlite_kernels.algorithms import DIRECT, TAPS, TILES
-from cnnlite_kernels.window import Window2D
+from cnnlite_kernels.window import POOL_NAMES, Window2D
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 ACTIVATIONS = (None, "relu", "sigmoid", "tanh")
@@ -352,7 +352,9 @@ def pooling(op: str, x_shape: Shape, pool_size: Any, strides: Any, padding: Any)
         ValueError: a window that does not fit the image, or explicit padding as large as the pool.
     """
     n, h, w, c = x_shape
-    window = Window2D.of(pool_size, pool_size if strides is None else strides, padding=padding, op=op)
+    window = Window2D.of(
+        pool_size, pool_size if strides is None else strides, padding=padding, op=op, names=POOL_NAMES
+    )
     if not isinstance(window.padding, str):
         (ph, pw), (rows, columns) = window.kernel, window.padding
         if max(rows) >= ph or max(columns) >= pw:

@@ -13,6 +13,9 @@ from typing import Any
 Pair = tuple[int, int]
 Padding = str | tuple[Pair, Pair]
 
+POOL_NAMES = ("pool_size", "dilation")  # Keras's words, for messages
+LAYER_NAMES = ("kernel_size", "dilation_rate")
+
 
 @dataclass(frozen=True, slots=True)
 class Window2D:
@@ -46,28 +49,29 @@ class Window2D:
         padding: Any = "valid",
         *,
         op: str = "conv2d",
+        names: tuple[str, str] = ("kernel", "dilation"),
     ) -> Window2D:
         """A checked window.
 
         Args:
             kernel, strides, dilation: an int for both axes, or a pair of ints (rows, columns), at least 1.
             padding: "valid" or "same" in any case, or ((top, bottom), (left, right)) of ints, at least 0.
-            op: the op or layer that an error message names.
+            op: the op or layer that an error message names; names: what its arguments kernel and dilation are called.
 
         Raises:
             ValueError: anything else.
 
         >>> Window2D.of(3) == Window2D.of([3, 3], strides=1, padding="VALID")
         True
-        >>> Window2D.of((3, 0), op="max_pool2d")
+        >>> Window2D.of((3, 0), op="max_pool2d", names=POOL_NAMES)
         Traceback (most recent call last):
-        ValueError: max_pool2d: expected kernel as an int or a pair of ints of at least 1, got (3, 0); \
-pass, say, kernel=2 or kernel=(2, 2).
+        ValueError: max_pool2d: expected pool_size as an int or a pair of ints of at least 1, got (3, 0); \
+pass, say, pool_size=2 or pool_size=(2, 2).
         """
         return cls(
-            pair(kernel, "kernel", op),
+            pair(kernel, names[0], op),
             pair(strides, "strides", op),
-            pair(dilation, "dilation", op),
+            pair(dilation, names[1], op),
             _padding(padding, op),
         )
 
