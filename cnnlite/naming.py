@@ -1,9 +1,13 @@
-"""Keras's default names: a class's name in snake case, then _1, _2 ... for the next ones of a process."""
+"""Names: those that classes get by default, as in Keras (snake case, then _1, _2 ... for the next ones of a process), and those that
+their arguments have."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 _used: Counter[str] = Counter()
 
@@ -28,3 +32,23 @@ def default_name(cls: type) -> str:
 def reset_names() -> None:
     """Counts from the beginning again."""
     _used.clear()
+
+
+def refuse(cls: type, unknown: Mapping[str, Any]) -> None:
+    """TypeError if there are any arguments that a class and its bases do not know; the message lists those that they do.
+
+    >>> from cnnlite import layers
+    >>> refuse(layers.Flatten, {"axis": 1})
+    Traceback (most recent call last):
+    TypeError: Flatten: unknown arguments ['axis']; it takes data_format, name, trainable, input_shape, dtype.
+    """
+    if unknown:
+        known = [
+            argument.name
+            for base in cls.__mro__[:-1]
+            for argument in inspect.signature(base).parameters.values()
+            if argument.kind != argument.VAR_KEYWORD
+        ]
+        raise TypeError(
+            f"{cls.__name__}: unknown arguments {sorted(unknown)}; it takes {', '.join(dict.fromkeys(known))}."
+        )

@@ -190,12 +190,25 @@ def test_refusals(make: Any, message: str) -> None:
 
 
 def test_unknown_arguments() -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'units_'"):
+    with pytest.raises(
+        TypeError, match=r"Dense: unknown arguments \['units_'\]; it takes units, .*, input_shape, dtype\."
+    ):
         layers.Dense(3, units_=4)
     with pytest.raises(
         TypeError, match=r"Input: unknown arguments \['batch_size'\]; it takes shape and name"
     ):
         layers.Input((3,), batch_size=4)
+
+
+def test_short_names() -> None:
+    pools = (layers.MaxPool2D(), layers.AvgPool2D(), layers.GlobalMaxPool2D(), layers.GlobalAvgPool2D())
+    long = ["MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"]
+    assert [type(pool).__name__ for pool in pools] == long
+
+
+def test_there_are_no_functional_models() -> None:
+    with pytest.raises(TypeError, match=r"d: layers are not called; .* puts each on top of the one before"):
+        layers.Dense(3, name="d")(layers.Input((3,)))
 
 
 def test_a_layer_of_ones_own_says_what_is_missing() -> None:

@@ -27,10 +27,17 @@ from cnnlite.layers.softmax import Softmax
 from cnnlite.layers.up_sampling2d import UpSampling2D
 from cnnlite.layers.zero_padding2d import ZeroPadding2D
 
+# Keras's short names, which its tutorials use as much
+AvgPool2D = AveragePooling2D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D
+MaxPool2D = MaxPooling2D
+
 __all__ = [
     "Activation",
     "Add",
     "AveragePooling2D",
+    "AvgPool2D",
     "BatchNormalization",
     "Concatenate",
     "Conv2D",
@@ -41,10 +48,13 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GlobalAveragePooling2D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
     "GlobalMaxPooling2D",
     "Input",
     "Layer",
     "LeakyReLU",
+    "MaxPool2D",
     "MaxPooling2D",
     "MinPooling2D",
     "PReLU",

@@ -37,7 +37,9 @@ class Layer:
         trainable: bool = True,
         input_shape: Sequence[int] | None = None,
         dtype: str | None = None,
+        **unknown: Any,
     ) -> None:
+        naming.refuse(type(self), unknown)
         if name is not None and (not isinstance(name, str) or not name):
             raise ValueError(f"{type(self).__name__}: expected name as a string, got {name!r}.")
         self.name = name or naming.default_name(type(self))
@@ -49,6 +51,17 @@ class Layer:
         self.output_shape: Shape | None = None
         self.source_shapes: tuple[Shape, ...] = ()
         self.parameters: list[Parameter] = []
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Says what to do instead: layers are not called, as they are in Keras's functional models.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            f"{self.name}: layers are not called; models.Sequential puts each on top of the one before, and layers.Add and "
+            "layers.Concatenate name further ones that they read."
+        )
 
     # what a subclass defines
 

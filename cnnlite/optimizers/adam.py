@@ -32,13 +32,12 @@ class Adam(Optimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, **kwargs)
-        if not (0 <= beta_1 < 1 and 0 <= beta_2 < 1):
+        self.beta_1, self.beta_2 = self._number("beta_1", beta_1, 1), self._number("beta_2", beta_2, 1)
+        self.epsilon = self._number("epsilon", epsilon)
+        if max(self.beta_1, self.beta_2) == 1:
             raise ValueError(
-                f"{self.name}: expected beta_1 and beta_2 from 0 up to 1, got {beta_1!r} and {beta_2!r}."
+                f"{self.name}: expected beta_1 and beta_2 below 1, got {beta_1!r} and {beta_2!r}."
             )
-        if not epsilon >= 0:
-            raise ValueError(f"{self.name}: expected epsilon of 0 or more, got {epsilon!r}.")
-        self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
 
     def numbers(self) -> dict[str, float]:
         return {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}

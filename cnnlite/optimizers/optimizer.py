@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from cnnlite import schedules
+from cnnlite import naming, schedules
 from cnnlite.mirrored import Mirrored
 from cnnlite.parameters import Layout, Parameter
 from cnnlite_kernels.settings import OPTIMIZER
@@ -37,7 +39,9 @@ class Optimizer:
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
         name: str | None = None,
+        **unknown: Any,
     ) -> None:
+        naming.refuse(type(self), unknown)
         self.name = name or type(self).__name__.lower()
         limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in limits.items() if value is not None}
@@ -46,12 +50,10 @@ class Optimizer:
                 f"{self.name}: expected at most one of clipnorm, clipvalue and global_clipnorm, got {given}."
             )
         for key, value in given.items():
-            if not value > 0:
+            if not self._number(key, value) > 0:
                 raise ValueError(f"{self.name}: expected {key} above 0, got {value!r}.")
-        if weight_decay is not None and not weight_decay >= 0:
-            raise ValueError(
-                f"{self.name}: expected weight_decay of 0 or more, or None, got {weight_decay!r}."
-            )
+        if weight_decay is not None:
+            self._number("weight_decay", weight_decay)
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         self.weight_decay = weight_decay
         self.iterations = 0
@@ -64,6 +66,14 @@ class Optimizer:
         self._left: dict[Parameter, list[np.ndarray]] = {}
         # layouts of before, and the memory of their states, to which programs have addresses: what was in it is in _left
         self._kept: list[tuple[Layout, list[Mirrored]]] = []
+
+    def _number(self, name: str, value: Any, most: float = math.inf) -> float:
+        """`value` as a float from 0 to `most`, or ValueError."""
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not 0 <= value <= most:
+            span = "of at least 0" if most == math.inf else f"from 0 to {most:g}"
+            raise ValueError(f"{self.name}: expected {name} as a number {span}, got {value!r}.")
+        return float(value)
 
     def _set_rate(self, value: Any) -> None:
         if isinstance(value, dict):

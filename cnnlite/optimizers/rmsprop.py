@@ -27,18 +27,10 @@ class RMSprop(Optimizer):
         **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(learning_rate, **kwargs)
-        if not (0 <= rho < 1 and 0 <= momentum <= 1):
-            raise ValueError(
-                f"{self.name}: expected rho and momentum from 0 to 1, got {rho!r} and {momentum!r}."
-            )
-        if not epsilon >= 0:
-            raise ValueError(f"{self.name}: expected epsilon of 0 or more, got {epsilon!r}.")
-        self.rho, self.momentum, self.epsilon, self.centered = (
-            float(rho),
-            float(momentum),
-            float(epsilon),
-            bool(centered),
-        )
+        self.rho, self.momentum = self._number("rho", rho, 1), self._number("momentum", momentum, 1)
+        self.epsilon, self.centered = self._number("epsilon", epsilon), bool(centered)
+        if self.rho == 1:
+            raise ValueError(f"{self.name}: expected rho below 1, got {rho!r}.")
 
     def numbers(self) -> dict[str, float]:
         return {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}

@@ -23,9 +23,7 @@ class SGD(Optimizer):
         self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(learning_rate, **kwargs)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"{self.name}: expected momentum from 0 to 1, got {momentum!r}.")
-        self.momentum, self.nesterov = float(momentum), bool(nesterov)
+        self.momentum, self.nesterov = self._number("momentum", momentum, 1), bool(nesterov)
 
     @property
     def slots(self) -> tuple[str, ...]:
