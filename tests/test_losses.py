@@ -241,6 +241,7 @@ class Half(losses.Loss):
 
 def refused() -> dict[str, tuple[Any, type[Exception], str]]:
     one = np.ones((4, 2))
+    sparse, mse = losses.SparseCategoricalCrossentropy(), losses.MeanSquaredError()
     return {
         "name": (lambda: losses.get("poisson"), ValueError, r"loss: expected one of \['binary_crossentropy', .*, got 'poisson'"),
         "type": (lambda: losses.get(3), TypeError, "loss: expected a name, a Loss or a function, got int"),
@@ -252,6 +253,15 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
         "gradient": (lambda: Half().gradient(one, one), NotImplementedError, "Half: define gradient.*there is no autograd"),
         "shape": (lambda: Half()(one, one), ValueError, r"half: expected call\(y_true, y_pred\) to return one loss a sample"),
         "function": (lambda: losses.get(lambda a, b: b)(one, one), ValueError, "to return .*because there is no autograd; got ndarray"),
+        "targets": (lambda: losses.Huber()(one, one[:, :1]), ValueError, r"huber_loss: expected y_true of .* \(4, 1\), got \(4, 2\)"),
+        "classes": (lambda: losses.CategoricalCrossentropy()(one[:, 0], one), ValueError, r"expected y_true of y_pred's shape \(4, 2\)"),
+        "labels": (lambda: sparse(one, one), ValueError, r"expected labels of shape \(4,\), got \(4, 2\)"),
+        "high": (lambda: sparse([2], one[:1]), ValueError, "expected labels from 0 to 1 for .* got 2 to 2"),
+        "low": (lambda: sparse([-1], one[:1]), ValueError, "expected labels from 0 to 1 for .* got -1 to -1"),
+        "fraction": (lambda: sparse([0.5], one[:1]), ValueError, "expected whole numbers as labels, .* 0.5"),
+        "flat": (lambda: mse([1.0], [2.0]), ValueError, r"expected y_pred of shape \(n, outputs\), got \(1,\); y_pred\[:, None\]"),
+        "number": (lambda: mse(1.0, 2.0), ValueError, "expected y_pred of shape .*, got a number"),
+        "weights": (lambda: mse(one, one, [1, 2]), ValueError, r"sample_weight of shape \(4,\), got \(2,\)"),
         "own": (lambda: losses.serialize(Half()), ValueError, "half is not one of cnnlite's and cannot be saved"),
     }  # fmt: skip
 

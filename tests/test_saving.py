@@ -111,7 +111,7 @@ def test_what_is_the_users_own(tmp_path: Path) -> None:
     assert loaded.optimizer.learning_rate == 0.25
     assert loaded.layers[0].kernel_regularizer.l2 == 0.25
     assert loaded.metrics_names == ["loss", "accuracy"]
-    with pytest.raises(RuntimeError, match="fit: expected a compiled model"):
+    with pytest.raises(RuntimeError, match="fit: expected a loss, got none"):
         loaded.fit(x, y)
     loaded.compile(loaded.optimizer, own_loss)
     assert loaded.optimizer.iterations == 1

@@ -24,7 +24,7 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
 
     return {
         "not compiled": (lambda: networks.small().fit(x, y), RuntimeError, r"fit: expected a compiled model; call model.compile\("),
-        "no loss": (lambda: compiled(None).evaluate(x, y), RuntimeError, "evaluate: expected a compiled model"),
+        "no loss": (lambda: compiled(None).evaluate(x, y), RuntimeError, r"evaluate: expected a loss, got none; call model.compile\("),
         "batch": (lambda: networks.small().train_on_batch(x, y), RuntimeError, "train_on_batch: expected a compiled model"),
         "optimizer": (lambda: compiled(optimizer="adagrad"), ValueError, r"optimizer: expected one of \['adam', 'adamw', .*\]"),
         "optimizer object": (lambda: compiled(optimizer=3), TypeError, "optimizer: expected a name or an Optimizer, got int"),
@@ -39,7 +39,7 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
         "range": (fitted(x, y + 1), ValueError, "expected labels from 0 to 2 for an output of 3 classes, got 1 to 3"),
         "negative": (fitted(x, y - 1), ValueError, "expected labels from 0 to 2 .* got -1 to 1"),
         "nan label": (fitted(x, y * np.nan), ValueError, "expected labels from 0 to 2 .* got nan to nan"),
-        "fractions": (fitted(x, y + 0.25), ValueError, r"expected whole labels .* got fractions such as \d.25"),
+        "fractions": (fitted(x, y + 0.25), ValueError, r"expected whole numbers as labels, got fractions such as \d.25"),
         "targets": (fitted(x, hot[:, :2], loss="mse"), ValueError, r"expected targets y of shape \(n, 3\), got \(n, 2\)"),
         "words": (fitted(x, ["a"] * 20), TypeError, "expected y to hold numbers"),
         "no y": (fitted(x), ValueError, "fit: expected labels or targets y, got None"),
@@ -48,7 +48,7 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
         "nothing": (fitted(x[:0], y[:0]), ValueError, "fit: expected at least one sample"),
         "features": (fitted(x[:, :4], y), ValueError, r"fit: expected x of shape \(n, 6\), got \(n, 4\)"),
         "one sample": (lambda: compiled().predict(x[0]), ValueError, r"expected x of shape \(n, 6\), got \(n,\). Is it one sample"),
-        "axis": (lambda: compiled().predict(x[None]), ValueError, r"got \(n, 20, 6\). Is it one sample\? Then x\[None\]; or"),
+        "axis": (lambda: compiled().predict(x[None]), ValueError, r"got \(n, 20, 6\). There is an axis too many\."),
         "number": (lambda: compiled().predict(3.0), ValueError, "expected x to have a first axis of samples"),
         "complex": (lambda: compiled().predict(x * 1j), TypeError, "expected x to hold numbers"),
         "batch_size": (fitted(x, y, batch_size=0), ValueError, "expected batch_size of at least 1, got 0"),
@@ -70,6 +70,8 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
         "class of a batch": (lambda: compiled().train_on_batch(x, y, class_weight=[1]), ValueError, "train_on_batch: expected class"),
         "weights": (fitted(x, y, sample_weight=hot), ValueError, r"expected sample_weight of shape \(n,\)"),
         "class": (fitted(x, y, class_weight={"a": 1}), ValueError, r"expected class_weight as \{class number: weight\}"),
+        "callbacks": (fitted(x, y, callbacks=3), TypeError, "callbacks: expected a list of callbacks or one, got 3"),
+        "split text": (fitted(x, y, validation_split="0.2"), TypeError, "expected validation_split as a number, got '0.2'"),
         "callback": (fitted(x, y, callbacks=[callbacks.EarlyStopping]), TypeError, "Call a class before passing it"),
         "function": (fitted(endless), TypeError, "A generator function has to be called"),
         "y too": (fitted(endless(), y), ValueError, "fit: expected y=None with a generator"),
@@ -106,3 +108,9 @@ def test_images_without_channels_are_told_to_add_them() -> None:
     message = r"expected x of shape \(n, 28, 28, 1\), got \(n, 28, 28\). Add the channel axis: x\[..., None\]"
     with pytest.raises(ValueError, match=message):
         model.predict(np.zeros((2, 28, 28)))
+    with pytest.raises(ValueError, match=r"got \(n, 28, 1\)\. Is it one sample\? Then x\[None\]\."):
+        model.predict(np.zeros((28, 28, 1)))
+    with pytest.raises(
+        ValueError, match=r"got \(n, 28\)\. Is it one sample\? Then x\[None, \.\.\., None\]\."
+    ):
+        model.predict(np.zeros((28, 28)))

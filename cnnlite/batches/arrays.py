@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -212,12 +212,16 @@ def split_validation(
         Two tuples (x, y, sample_weight), to train and to validate with: views, nothing is copied.
 
     Raises:
-        ValueError: a fraction outside (0, 1), or one that leaves either part without samples.
+        TypeError: a fraction that is no number. ValueError: one outside (0, 1), or one that leaves either part without samples.
 
     >>> (x, _, _), (val_x, _, _) = split_validation([[0], [1], [2], [3], [4]], fraction=0.4)
     >>> x.ravel().tolist(), val_x.ravel().tolist()
     ([0, 1, 2], [3, 4])
     """
+    if not isinstance(fraction, Real):
+        raise TypeError(
+            f"{op}: expected validation_split as a number, got {fraction!r}. Use 0.2 for the last fifth."
+        )
     if not 0 < fraction < 1:
         raise ValueError(
             f"{op}: expected validation_split between 0 and 1, got {fraction}. "

@@ -41,6 +41,8 @@ class CallbackList:
         add_history: bool = False,
         say: Callable[[str], object] = print,
     ) -> None:
+        if callbacks is not None and not isinstance(callbacks, (Callback, type, Iterable)):
+            raise TypeError(f"callbacks: expected a list of callbacks or one, got {callbacks!r}.")
         given = [callbacks] if isinstance(callbacks, (Callback, type)) else list(callbacks or [])
         for callback in given:
             if not isinstance(callback, Callback):

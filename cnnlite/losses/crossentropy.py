@@ -17,11 +17,19 @@ def _log_softmax(z: np.ndarray) -> np.ndarray:
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
-def _labels(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """Labels as (n, ...) without the last axis of one that Keras allows."""
-    if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
-        y_true = y_true[..., 0]
-    return y_true.astype(np.int64)
+def check_labels(y: np.ndarray, classes: int, op: str) -> None:
+    """ValueError unless labels are whole numbers from 0 up to `classes`. op: what the message names."""
+    if not y.size:
+        return
+    low, high = y.min(), y.max()
+    if not (low >= 0 and high < classes):
+        raise ValueError(
+            f"{op}: expected labels from 0 to {classes - 1} for an output of {classes} classes, got {low} to {high}."
+        )
+    if y.dtype.kind == "f" and not (np.floor(y) == y).all():
+        raise ValueError(
+            f"{op}: expected whole numbers as labels, got fractions such as {y[np.floor(y) != y][0]}."
+        )
 
 
 class _CrossEntropy(Loss):
@@ -69,7 +77,7 @@ class CategoricalCrossentropy(_CrossEntropy):
     """
 
     def _targets(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return self._smooth(y_true, y_pred.shape[-1])
+        return self._smooth(self.like(y_true, y_pred), y_pred.shape[-1])
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return -(self._targets(y_true, y_pred) * self._logs(y_pred)).sum(axis=-1)
@@ -118,7 +126,13 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
         super().__init__(from_logits, 0.0, name, reduction)
 
     def _targets(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return np.eye(y_pred.shape[-1], dtype=y_pred.dtype)[_labels(y_true, y_pred)]
+        classes = y_pred.shape[-1]
+        if y_true.size != y_pred.size // classes:
+            raise ValueError(
+                f"{self.name}: expected labels of shape {y_pred.shape[:-1]}, got {y_true.shape}."
+            )
+        check_labels(y_true, classes, self.name)
+        return np.eye(classes, dtype=y_pred.dtype)[y_true.reshape(y_pred.shape[:-1]).astype(np.int64)]
 
     def get_config(self) -> dict[str, Any]:
         return {"from_logits": self.from_logits, "name": self.name, "reduction": self.reduction}
@@ -143,7 +157,7 @@ class BinaryCrossentropy(_CrossEntropy):
     """
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        y_true = self._smooth(y_true.reshape(y_pred.shape), 2)
+        y_true = self._smooth(self.like(y_true, y_pred), 2)
         if self.from_logits:
             losses = np.maximum(y_pred, 0) - y_pred * y_true + np.log1p(np.exp(-np.abs(y_pred)))
         else:
@@ -152,7 +166,7 @@ class BinaryCrossentropy(_CrossEntropy):
         return losses.mean(axis=-1)
 
     def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        y_true = self._smooth(y_true.reshape(y_pred.shape), 2)
+        y_true = self._smooth(self.like(y_true, y_pred), 2)
         if self.from_logits:
             return (1 / (1 + np.exp(-y_pred)) - y_true) / y_pred.shape[-1]
         p = np.clip(y_pred, EPSILON, 1 - EPSILON)

@@ -21,16 +21,15 @@ class Hinge(Loss):
     """
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return np.maximum(1 - _sides(y_true, y_pred) * y_pred, 0).mean(axis=-1)
+        return np.maximum(1 - self._sides(y_true, y_pred) * y_pred, 0).mean(axis=-1)
 
     def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        sides = _sides(y_true, y_pred)
+        sides = self._sides(y_true, y_pred)
         return np.where(1 - sides * y_pred < 0, 0, -sides) / y_pred.shape[-1]
 
     def kernel(self, activation: str | None) -> LossKernel | None:
         return LossKernel("elementwise", (HINGE,))
 
-
-def _sides(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    t = y_true.reshape(y_pred.shape).astype(y_pred.dtype)
-    return np.where(t == 0, -1, t)
+    def _sides(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        t = self.like(y_true, y_pred).astype(y_pred.dtype)
+        return np.where(t == 0, -1, t)

@@ -38,12 +38,12 @@ class Huber(Loss):
         self.delta = float(delta)
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        error = np.abs(y_pred - y_true.reshape(y_pred.shape))
+        error = np.abs(y_pred - self.like(y_true, y_pred))
         far = self.delta * error - self.delta**2 / 2
         return np.where(error <= self.delta, error**2 / 2, far).mean(axis=-1)
 
     def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        error = y_pred - y_true.reshape(y_pred.shape)
+        error = y_pred - self.like(y_true, y_pred)
         return np.clip(error, -self.delta, self.delta) / y_pred.shape[-1]
 
     def kernel(self, activation: str | None) -> LossKernel | None:

@@ -25,11 +25,11 @@ class KLDivergence(Loss):
         super().__init__(name or "kl_divergence", reduction)
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        t, p = _kept(y_true.reshape(y_pred.shape)), _kept(y_pred)
+        t, p = _kept(self.like(y_true, y_pred)), _kept(y_pred)
         return (t * np.log(t / p)).sum(axis=-1)
 
     def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        t, p = _kept(y_true.reshape(y_pred.shape)), _kept(y_pred)
+        t, p = _kept(self.like(y_true, y_pred)), _kept(y_pred)
         return np.where(p == y_pred, -t / p, 0)
 
     def kernel(self, activation: str | None) -> LossKernel | None:

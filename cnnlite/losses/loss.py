@@ -68,15 +68,33 @@ class Loss:
         """The kernel that computes this loss behind an activation, or None: `call` and `gradient` are then used."""
         return None
 
+    def like(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """Targets in the predictions' shape; a last axis of one may be missing.
+
+        Raises:
+            ValueError: another number of them: numpy would make a table of all pairs.
+        """
+        if y_true.size != y_pred.size:
+            raise ValueError(
+                f"{self.name}: expected y_true of y_pred's shape {y_pred.shape}, got {y_true.shape}."
+            )
+        return y_true.reshape(y_pred.shape)
+
     def per_sample(self, y_true: Any, y_pred: Any) -> np.ndarray:
         """The loss of each sample, (n,).
 
         Raises:
-            ValueError: `call` returned something else.
+            ValueError: y_pred without a batch, y_true that does not fit, or `call` returned something else.
         """
         y_pred = np.asarray(y_pred)
+        if y_pred.ndim == 0:
+            raise ValueError(f"{self.name}: expected y_pred of shape (n, outputs), got a number.")
         losses = np.asarray(self.call(np.asarray(y_true), y_pred))
         if losses.shape[:1] != y_pred.shape[:1]:
+            if y_pred.ndim == 1:
+                raise ValueError(
+                    f"{self.name}: expected y_pred of shape (n, outputs), got {y_pred.shape}; y_pred[:, None] is one output a sample."
+                )
             raise ValueError(
                 f"{self.name}: expected call(y_true, y_pred) to return one loss a sample, shape {y_pred.shape[:1]}, got shape "
                 f"{losses.shape}; the mean over samples is taken for you."
@@ -84,10 +102,19 @@ class Loss:
         return losses.mean(axis=tuple(range(1, losses.ndim))) if losses.ndim > 1 else losses
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch, as a float (an array (n,) with reduction "none"); that of no samples is 0."""
+        """The loss of a batch, as a float (an array (n,) with reduction "none"); that of no samples is 0.
+
+        Raises:
+            ValueError: shapes that do not fit. sample_weight: a number or (n,).
+        """
         losses = self.per_sample(y_true, y_pred)
         if sample_weight is not None:
-            losses = losses * np.asarray(sample_weight)
+            weights = np.asarray(sample_weight)
+            if weights.shape not in ((), losses.shape):
+                raise ValueError(
+                    f"{self.name}: expected sample_weight of shape {losses.shape}, got {weights.shape}."
+                )
+            losses = losses * weights
         if self.reduction == "none" or self.reduction is None:
             return losses
         return float(losses.sum() if self.reduction == "sum" else losses.sum() / max(1, len(losses)))

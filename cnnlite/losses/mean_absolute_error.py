@@ -19,10 +19,10 @@ class MeanAbsoluteError(Loss):
     """
 
     def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return np.abs(y_pred - y_true.reshape(y_pred.shape)).mean(axis=-1)
+        return np.abs(y_pred - self.like(y_true, y_pred)).mean(axis=-1)
 
     def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return np.sign(y_pred - y_true.reshape(y_pred.shape)) / y_pred.shape[-1]
+        return np.sign(y_pred - self.like(y_true, y_pred)) / y_pred.shape[-1]
 
     def kernel(self, activation: str | None) -> LossKernel | None:
         return LossKernel("elementwise", (ABSOLUTE,))

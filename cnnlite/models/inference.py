@@ -133,13 +133,15 @@ class Inference(Stack):
 
     def _check_samples(self, shape: tuple[int, ...], op: str) -> None:
         if shape != self.input_shape:
-            hint = ""
-            if self.input_shape is not None and (*shape, 1) == self.input_shape:
+            hint, wanted = "", self.input_shape or ()
+            if (*shape, 1) == wanted:
                 hint = " Add the channel axis: x[..., None]."
-            elif self.input_shape is not None and shape[1:] == self.input_shape:
-                hint = " Is it one sample? Then x[None]; or is there an axis too many?"
-            elif shape == ():
+            elif shape[1:] == wanted:
+                hint = " There is an axis too many."
+            elif shape == wanted[1:]:
                 hint = " Is it one sample? Then x[None]."
+            elif (*shape, 1) == wanted[1:]:
+                hint = " Is it one sample? Then x[None, ..., None]."
             raise ValueError(
                 f"{op}: expected x of shape {batch_of(self.input_shape)}, got {batch_of(shape)}.{hint}"
             )

@@ -72,6 +72,8 @@ class Learner(Inference):
         return ["loss", *[metric.name for metric in self.metrics]]
 
     def _compiled(self, op: str) -> tuple[optimizers.Optimizer, losses.Loss]:
+        if self.optimizer is not None and self.loss is None:
+            raise RuntimeError(f"{op}: expected a loss, got none; call model.compile(model.optimizer, loss).")
         if self.optimizer is None or self.loss is None:
             raise RuntimeError(
                 f"{op}: expected a compiled model; call model.compile(optimizer='adam', loss='sparse_categorical_crossentropy', "

@@ -18,6 +18,7 @@ from cnnlite.losses import (
     MeanSquaredError,
     SparseCategoricalCrossentropy,
 )
+from cnnlite.losses.crossentropy import check_labels
 
 _DENSE = (
     BinaryCrossentropy, CategoricalCrossentropy, Hinge, Huber, KLDivergence, MeanAbsoluteError, MeanSquaredError
@@ -33,27 +34,13 @@ def check_targets(y: np.ndarray, output_shape: tuple[int, ...], loss: Loss, op: 
             raise ValueError(
                 f"{op}: expected labels y of shape {batch_of(output_shape[:-1])} for {loss.name}, got {batch_of(shape)}.{hint}"
             )
-        _check_labels(y, output_shape[-1], loss, op)
+        check_labels(y, output_shape[-1], op)
     elif isinstance(loss, _DENSE) and _without_last_one(shape) != _without_last_one(output_shape):
         hint = ""
         if isinstance(loss, CategoricalCrossentropy) and shape in ((), (1,)):
             hint = " For integer labels use loss='sparse_categorical_crossentropy'."
         raise ValueError(
             f"{op}: expected targets y of shape {batch_of(output_shape)}, got {batch_of(shape)}.{hint}"
-        )
-
-
-def _check_labels(y: np.ndarray, classes: int, loss: Loss, op: str) -> None:
-    if not y.size:
-        return
-    low, high = y.min(), y.max()
-    if not (low >= 0 and high < classes):
-        raise ValueError(
-            f"{op}: expected labels from 0 to {classes - 1} for an output of {classes} classes, got {low} to {high}."
-        )
-    if y.dtype.kind == "f" and not (np.floor(y) == y).all():
-        raise ValueError(
-            f"{op}: expected whole labels for {loss.name}, got fractions such as {y[np.floor(y) != y][0]}."
         )
 
 
