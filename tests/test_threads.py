@@ -18,6 +18,7 @@ import runtime_programs
 from runtime_kernels import PARTS, Sums, right
 
 from cnnlite_kernels.cpu import allowance, team, threads
+from cnnlite_kernels.cpu.memory import address_of
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 CONTEXTS = multiprocessing.get_all_start_methods()
@@ -64,6 +65,14 @@ def test_the_same_bits_for_any_number_of_threads(count):
     assert right(n=5000, times=5)
 
 
+def test_addresses():
+    x = np.zeros((4, 6))
+    read_only = x[1:]
+    read_only.flags.writeable = False
+    for array in (x, x[2:], read_only, x[:0], np.zeros((0, 3)), x[:, 1:], x.T, x[::-1]):
+        assert address_of(array) == array.ctypes.data
+
+
 def test_workers_take_part():
     threads.set_num_threads(2)
     sums = Sums(20_000)
@@ -78,7 +87,9 @@ def test_a_job_is_not_over_while_a_follower_is_inside():
     pool = threads.Pool(1)
     pool.record[team.INSIDE] = 1
     segments = np.zeros((1, team.SEGMENT_COLUMNS), np.int64)
-    leader = threading.Thread(target=pool.run, args=(threads.Work(segments, 0),))
+    leader = threading.Thread(
+        target=pool.run, args=(threads.Work(segments, np.zeros(threads.BASES, np.int64), 0),)
+    )
     leader.start()
     leader.join(0.2)
     assert leader.is_alive()
@@ -175,7 +186,7 @@ def test_jobs_of_one_part_do_not_call_the_workers():
     pool = threads._pool
     assert eventually(lambda: pool._asleep[1])
     segments = np.zeros((1, team.SEGMENT_COLUMNS), np.int64)
-    pool.run(threads.Work(segments, 0))
+    pool.run(threads.Work(segments, np.zeros(threads.BASES, np.int64), 0))
     assert pool._asleep[1]
 
 

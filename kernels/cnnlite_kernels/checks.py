@@ -140,6 +140,8 @@ def output(
             f"{op}: expected out to be C-contiguous, got strides {out.strides}; pass no out and copy the result."
         )
     for array in inputs:
+        if in_place and out is array:
+            continue
         if overlap(out, array) and not (in_place and _same(out, array)):
             raise ValueError(
                 f"{op}: expected out to share no memory with the inputs, got one that overlaps; pass another array, or no out."

@@ -75,7 +75,10 @@ def find(op: str, device: Any, *operands: Any, name: str | None = None) -> Calla
     ValueError: matmul: expected device None, "auto", "cpu", "cuda" or "cuda:N", got 'tpu'; leave it out to run where the data is.
     """
     # A comparison for each NumPy array and no more: this is on the way of every op.
-    remote = any(type(x) is not np.ndarray and x is not None and _on_gpu(x) for x in operands)
+    remote = False
+    for x in operands:
+        if type(x) is not np.ndarray and x is not None and _on_gpu(x):
+            remote = True
     if op in CPU_ONLY and (remote or device not in (None, "auto", "cpu")):
         where = "an operand on a GPU" if remote else f'device "cuda:{cuda_number(name or op, device)}"'
         raise ValueError(

@@ -137,6 +137,8 @@ def _same(size: int, extent: int, stride: int) -> Pair:
 
 def pair(value: Any, name: str, op: str, least: int = 1) -> Pair:
     """An int for both axes, or a pair of ints (rows, columns), as a pair; a ValueError unless they are at least `least`."""
+    if type(value) is int and value >= least:
+        return value, value
     if type(value) is tuple and len(value) == 2:
         first, second = value
         if type(first) is int and type(second) is int and first >= least and second >= least:

@@ -21,7 +21,7 @@ from cnnlite.engine.stages import SMALLEST_PROBABILITY, Stage, without_activatio
 from cnnlite.mirrored import aligned_zeros
 from cnnlite_kernels.cpu import losses as loss_kernels
 from cnnlite_kernels.cpu.images import Images
-from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer, pointer_to
+from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer, address_of, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
 
 if TYPE_CHECKING:
@@ -29,13 +29,11 @@ if TYPE_CHECKING:
     from cnnlite.optimizers.optimizer import Optimizer
 
 
-COPIED_BYTES = (
-    1 << 14
-)  # of images that are cheaper to copy (0.2 us) than an array's address is to ask for (0.8 us)
+X, OUT = int(Base.X), int(Base.OUT)
 
 
 class Predict:
-    """The forward pass of `n` images, straight from the caller's array to the caller's array; few small ones are copied."""
+    """The forward pass of `n` images, straight from the caller's array to the caller's array."""
 
     def __init__(self, stages: Sequence[Stage], packing: Packing, n: int, dtype: np.dtype) -> None:
         self.n, self._packing = n, packing
@@ -49,35 +47,23 @@ class Predict:
                 x = Images(Pointer(Base.X, 0), stop - first, *stages[0].in_shape)
                 emit.forward(plan, stages, x, run, keep=False, out=Pointer(Base.OUT, 0))
         if bands is None:
-            self._job = Job([[Part(plans[stop - first]) for first, stop in parts]])
+            x_bytes, y_bytes = (
+                math.prod(shape) * dtype.itemsize for shape in (stages[0].in_shape, stages[-1].out_shape)
+            )
+            bases = [{Base.X: first * x_bytes, Base.OUT: first * y_bytes} for first, _ in parts]
+            self._job = Job(
+                [[Part(plans[stop - first], at) for (first, stop), at in zip(parts, bases, strict=True)]]
+            )
         else:
             self._room = aligned_zeros(plan.workspace, np.uint8)
             self._job = Job(bands.segments(plan, {Base.WORK: self._room.ctypes.data}))
-        firsts = np.array([first for first, _ in parts], np.int64)
-        self._x_offsets = firsts * (math.prod(stages[0].in_shape) * dtype.itemsize)
-        self._y_offsets = firsts * (math.prod(stages[-1].out_shape) * dtype.itemsize)
-        self._bases = [(rows[:, Base.X], rows[:, Base.OUT]) for rows in self._job.bases]
-        sizes = n * math.prod(stages[0].in_shape), n * math.prod(stages[-1].out_shape)
-        self._copies = sum(sizes) * dtype.itemsize <= COPIED_BYTES
-        if self._copies:
-            self._x, self._y = (aligned_zeros(size, dtype) for size in sizes)
-            self._set(self._x, self._y)
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
         """y = network(x), both C-contiguous and of the network's dtype."""
         self._packing.update()
-        if self._copies:
-            self._x[:] = x.reshape(-1)
-            self._job.run()
-            y.reshape(-1)[:] = self._y
-            return
-        self._set(x, y)
+        addresses = self._job.addresses
+        addresses[X], addresses[OUT] = address_of(x), address_of(y)
         self._job.run()
-
-    def _set(self, x: np.ndarray, y: np.ndarray) -> None:
-        for x_bases, y_bases in self._bases:
-            np.add(self._x_offsets, x.ctypes.data, out=x_bases)
-            np.add(self._y_offsets, y.ctypes.data, out=y_bases)
 
 
 class Batch:

@@ -6,8 +6,9 @@ addresses that the runner hands to the kernel beside the descriptor: where this 
 
 from __future__ import annotations
 
+import ctypes
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -54,6 +55,17 @@ NOWHERE = Pointer(Base.ABSOLUTE, 0)
 def pointer_to(array: np.ndarray) -> Pointer:
     """Where an array is now. The caller keeps it alive."""
     return Pointer(Base.ABSOLUTE, array.ctypes.data)
+
+
+_from_buffer: Any = (ctypes.c_char * 0).from_buffer
+
+
+def address_of(array: np.ndarray) -> int:
+    """Where an array is now: array.ctypes.data in a fifth of a microsecond instead of three quarters, where it is writeable."""
+    try:
+        return ctypes.addressof(_from_buffer(array))
+    except TypeError:  # read-only
+        return array.ctypes.data
 
 
 @register_jitable

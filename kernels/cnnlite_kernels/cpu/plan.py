@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnlite_kernels.cpu import team, threads
 from cnnlite_kernels.cpu.jit import Kernel
-from cnnlite_kernels.cpu.memory import Base, Pointer, pointer_to
+from cnnlite_kernels.cpu.memory import BASES, Base, Pointer, pointer_to
 
 LINE = 64  # bytes of a cache line, to which every buffer is aligned
 
@@ -95,7 +95,7 @@ class Part(NamedTuple):
 class Job:
     """Segments of parts. All parts of one segment are done before the next begins; which thread takes which is open.
 
-    `bases[s][p]` is the table of base addresses of part p of segment s, which may be changed between runs.
+    `addresses`, int64 (BASES,) and zeros at first, are added to the base addresses of all parts, and may be changed between runs.
     """
 
     def __init__(self, segments: Sequence[Sequence[Part]]) -> None:
@@ -103,7 +103,7 @@ class Job:
         wanted = {(id(part.plan), part.segment) for parts in segments for part in parts}
         self._entries = {(key, number): self._plans[key].entries(number) for key, number in wanted}
         self._parts = [np.zeros((len(parts), team.PART_COLUMNS), np.int64) for parts in segments]
-        self.bases = [rows[:, team.PART_BASES :] for rows in self._parts]
+        self.addresses = np.zeros(BASES, np.int64)
         self._segments = np.zeros((len(segments), team.SEGMENT_COLUMNS), np.int64)
         for segment, rows, parts in zip(self._segments, self._parts, segments, strict=True):
             segment[team.PARTS], segment[team.COUNT] = rows.ctypes.data, len(parts)
@@ -115,7 +115,7 @@ class Job:
         borrowed = [
             part.plan.workspace for parts in segments for part in parts if Base.WORK not in part.bases
         ]
-        self._work = threads.Work(self._segments, max(borrowed, default=0))
+        self._work = threads.Work(self._segments, self.addresses, max(borrowed, default=0))
 
     def run(self) -> None:
         """Runs all segments in order, each over all of its parts."""

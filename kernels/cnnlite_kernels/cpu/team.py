@@ -28,7 +28,7 @@ COUNT = 1
 TAKEN = 2  # parts begun, and parts finished, in this run
 DONE = 3
 SEGMENT_COLUMNS = 4
-# Columns of a part: address of KERNELS pairs (kernel, descriptor), then its table of base addresses.
+# Columns of a part: address of KERNELS pairs (kernel, descriptor), then its table of base addresses, to which the job's are added.
 ENTRIES = 0
 KERNELS = 1
 PART_BASES = 2
@@ -39,11 +39,12 @@ FIELDS = (
     "inside",  # threads that may be looking at the job; it is not touched before they are gone
     "segments",  # address and number of the job's segments
     "count",
+    "addresses",  # of the job's own table of base addresses
     "patience",  # nanoseconds that a follower looks for the next job before it goes to sleep
     "here",  # address of this record
 )
 TEAM = np.dtype([(name, np.int64) for name in FIELDS])
-OPEN, INSIDE, SEGMENTS, SEGMENT_COUNT, PATIENCE, HERE = range(len(FIELDS))
+OPEN, INSIDE, SEGMENTS, SEGMENT_COUNT, ADDRESSES, PATIENCE, HERE = range(len(FIELDS))
 WORK = int(Base.WORK)
 # Looks at a counter before the processor is offered to others, 10 to 40 ns each with their pause.
 SPINS = 500
@@ -62,17 +63,18 @@ def wait_until(where, wanted):
 
 
 @register_jitable
-def take_parts(bases, segments, count):
+def take_parts(bases, team):
     """This thread's share of a job: parts of one segment after the other. bases: this thread's table."""
     work = bases[WORK]
-    for s in range(count):
-        where = segments + s * SEGMENT_COLUMNS * 8
+    addresses = array_at(team.addresses, BASES, INT64)
+    for s in range(team.count):
+        where = team.segments + s * SEGMENT_COLUMNS * 8
         segment = array_at(where, SEGMENT_COLUMNS, INT64)
         number = atomic_add(where + TAKEN * 8, 1)
         while number < segment[COUNT]:
             part = array_at(segment[PARTS] + number * PART_COLUMNS * 8, PART_COLUMNS, INT64)
             for i in range(BASES):
-                bases[i] = part[PART_BASES + i]
+                bases[i] = part[PART_BASES + i] + addresses[i]
             if bases[WORK] == 0:
                 bases[WORK] = work
             entries = array_at(part[ENTRIES], 2 * part[KERNELS], INT64)
@@ -98,7 +100,7 @@ def lead():
             most = max(most, array_at(where, SEGMENT_COLUMNS, INT64)[COUNT])
         if most > 1:
             atomic_store(team.here + OPEN * 8, 1)
-        take_parts(carray(bases, BASES), team.segments, team.count)
+        take_parts(carray(bases, BASES), team)
         atomic_store(team.here + OPEN * 8, 0)
         wait_until(team.here + INSIDE * 8, 0)
 
@@ -118,7 +120,7 @@ def follow():
                 # The leader may have closed the job between these two lines.
                 atomic_add(team.here + INSIDE * 8, 1)
                 if atomic_load(team.here + OPEN * 8) == 1:
-                    take_parts(carray(bases, BASES), team.segments, team.count)
+                    take_parts(carray(bases, BASES), team)
                     since = clock()
                     spins = 0
                 atomic_add(team.here + INSIDE * 8, -1)

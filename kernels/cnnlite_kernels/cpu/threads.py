@@ -27,10 +27,12 @@ _CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class Work:
-    """Rows of SEGMENT_COLUMNS int64 (see team.py) and the bytes of workspace of each thread: looked at once, run many times."""
+    """Rows of SEGMENT_COLUMNS int64 (see team.py), the job's base addresses, int64 (BASES,), and the bytes of workspace of each
+    thread: looked at once, run many times."""
 
-    def __init__(self, segments: np.ndarray, workspace: int) -> None:
-        self._segments = segments  # kept alive
+    def __init__(self, segments: np.ndarray, addresses: np.ndarray, workspace: int) -> None:
+        self._segments, self._addresses = segments, addresses  # kept alive
+        self.addresses = addresses.ctypes.data
         self.address, self.count, self.workspace = segments.ctypes.data, len(segments), workspace
         self.shared = bool(segments[:, team.COUNT].max(initial=0) > 1)
 
@@ -90,7 +92,9 @@ class Pool:
         """Runs a job."""
         for member in self.members:
             member.reserve(work.workspace)
-        self.record[team.SEGMENTS], self.record[team.SEGMENT_COUNT] = work.address, work.count
+        record = self.record
+        record[team.SEGMENTS], record[team.SEGMENT_COUNT] = work.address, work.count
+        record[team.ADDRESSES] = work.addresses
         if work.shared and True in self._asleep:
             self._wake()
         self._lead(self.members[0].address, self._here)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cnnlite_kernels.cpu.memory import BASES, Base
+from cnnlite_kernels.cpu.memory import Base, address_of
 from cnnlite_kernels.cpu.plan import LINE, Job, Part
 
 KEPT = 256  # pieces of work that each op keeps; the least recently used goes first
@@ -36,28 +36,25 @@ class Work:
     def __init__(self, segments: Sequence[Sequence[Part]], shared: int = 0) -> None:
         self._segments = [parts for parts in segments if parts]
         self._shared = shared
-        self._idle: list[tuple[Job, list[np.ndarray]]] = []
+        self._idle: list[Job] = []
 
     def run(self, **arrays: np.ndarray | None) -> None:
         """Runs on these arrays, named by base in lower case: x, y, w, grads, out."""
-        addresses = np.zeros(BASES, np.int64)
-        for name, array in arrays.items():
-            if array is not None:
-                addresses[_BASE[name]] = array.ctypes.data
-        if self._shared:
-            addresses[Base.EXTRA] = shared_memory(self._shared)
         try:
-            job, offsets = self._idle.pop()
+            job = self._idle.pop()
         except IndexError:
             job = Job(self._segments)
-            offsets = [bases.copy() for bases in job.bases]
-        for bases, offset in zip(job.bases, offsets, strict=True):
-            np.add(offset, addresses, out=bases)
+        addresses = job.addresses
+        for name, array in arrays.items():
+            addresses[_BASE[name]] = 0 if array is None else address_of(array)
+        if self._shared:
+            addresses[_EXTRA] = shared_memory(self._shared)
         job.run()
-        self._idle.append((job, offsets))
+        self._idle.append(job)
 
 
 _BASE = {base.name.lower(): int(base) for base in Base}
+_EXTRA = int(Base.EXTRA)
 
 
 def shared_memory(size: int) -> int:
@@ -65,7 +62,7 @@ def shared_memory(size: int) -> int:
     buffer = getattr(_shared, "buffer", None)
     if buffer is None or not size + LINE <= buffer.size <= max(SHARED_LIMIT, 2 * size):
         buffer = _shared.buffer = np.empty(size + LINE, np.uint8)
-    start = buffer.ctypes.data
+    start = address_of(buffer)
     return start + -start % LINE
 
 
