@@ -80,9 +80,10 @@ def _stage(stage: Stage, x: np.ndarray, sources: Sequence[np.ndarray]) -> np.nda
         if stage.batch:
             pixels = x.reshape(-1, x.shape[-1])
             mean, variance = pixels.mean(axis=0), pixels.var(axis=0)
-        return reference.batch_normalization(
+        y = reference.batch_normalization(
             x, mean, variance, value(stage.gamma), value(stage.beta), epsilon=stage.epsilon
         )
+        return activated(y, stage.activation, stage.slope)
     if isinstance(stage, PoolStage):
         sign = -1 if stage.minimum else 1
         window = stage.window

@@ -157,6 +157,17 @@ def test_activations_have_slopes() -> None:
     assert (fused.activation, fused.slope) == ("leaky_relu", 0.25)
 
 
+def test_a_rectifier_behind_a_normalization_is_part_of_it() -> None:
+    found = lowered(BatchNormalization(name="a"), LeakyReLU(0.25, name="b"), ReLU(), BatchNormalization())
+    assert [getattr(stage, "activation", None) for stage in found] == ["leaky_relu", "relu", None]
+    assert (found[0].names, found[0].slope) == (("b",), 0.25)
+    for kept in (
+        lowered(BatchNormalization(name="a"), ReLU(), keep=("a",)),
+        lowered(BatchNormalization(), Softmax()),
+    ):
+        assert [type(stage) for stage in kept] == [stages.NormalizationStage, stages.ActivationStage]
+
+
 def test_depthwise_is_a_convolution_in_groups() -> None:
     depthwise, pointwise = lowered(SeparableConv2D(5, 3, depth_multiplier=2, activation="relu", name="both"))
     assert (depthwise.groups, depthwise.out_shape, depthwise.bias, depthwise.names) == (

@@ -171,6 +171,33 @@ def test_gradients_through_a_frozen_layer() -> None:
     assert not norm.beta.gradient.any()
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("slope", "channels"), [(0.0, 3), (0.125, 20), (0.0, 64), (0.3, 70)])
+def test_a_rectifier_inside_has_the_bits_of_one_behind(
+    slope: float, channels: int, dtype: str, trainable: bool
+) -> None:
+    """An output that somebody looks at is not fused."""
+    norm = BatchNormalization(name="norm", trainable=trainable)
+    model = models.Sequential(
+        [layers.Input((5, 7, channels)), norm, layers.ReLU(negative_slope=slope, name="y")], dtype=dtype
+    )
+    model.build()
+    rng = np.random.default_rng(channels)
+    for parameter in (norm.gamma, norm.beta):
+        parameter.assign([0, *rng.integers(-2, 3, channels - 1)])  # 0 is what the rectifier of channel 0 gets
+    x = rng.integers(-2, 3, (6, 5, 7, channels))
+    x[..., 1] = 1  # no spread: the rectifier gets beta
+    grad = rng.standard_normal((6, 5, 7, channels))
+    found = []
+    for looked_at in (["y"], ["norm", "y"]):
+        y = model.forward(x, training=True, outputs=looked_at)["y"]
+        model.zero_gradients()
+        found.append([y, model.backward({"y": grad}), *model.gradients])
+    assert not found[0][0][..., 0].any()
+    assert networks.same(*found)
+
+
 def test_a_layer_of_two_models_has_one_pair_of_averages() -> None:
     shared = BatchNormalization(momentum=0.5, name="shared")
     one = models.Sequential([layers.Input((3,)), shared], dtype="float64")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 SMALLEST_PROBABILITY = 1e-7  # of a prediction, in a loss: Keras's fuzz
+RECTIFIERS = ("relu", "leaky_relu")  # activations that normalization applies to what it writes
 INPUT = "input"  # the network's input, as a source
 
 
@@ -82,10 +83,10 @@ class TransposedConvStage(Stage):
 
 @dataclass(frozen=True)
 class NormalizationStage(Stage):
-    """Batch normalization of each channel.
+    """Batch normalization of each channel, then activation.
 
     gamma, beta: None for 1 and 0; mean, variance: the moving ones; batch: whether it takes those of the batch instead, and
-    moves the moving ones towards them.
+    moves the moving ones towards them; activation: "relu", "leaky_relu" or None.
     """
 
     gamma: Parameter | None
@@ -95,6 +96,8 @@ class NormalizationStage(Stage):
     epsilon: float
     momentum: float
     batch: bool = False
+    activation: str | None = None
+    slope: float = 0.0  # of leaky_relu
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -232,6 +235,10 @@ def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> 
     same_image = first.out_shape == second.in_shape  # nothing reshaped in between
     if isinstance(first, FrameStage) and isinstance(second, ConvStage) and same_image:
         return _with_margins(second, first)
+    if isinstance(first, NormalizationStage) and isinstance(second, ActivationStage):
+        if first.activation is not None or second.activation not in RECTIFIERS:
+            return None
+        return replace(first, activation=second.activation, slope=second.slope, names=())
     if not isinstance(first, ConvStage) or first.pool is not None:
         return None
     if isinstance(second, ActivationStage) and first.activation is None:
@@ -270,7 +277,7 @@ def without_activation(stages: Sequence[Stage], activation: str | None) -> list[
 def last_activation(stages: Sequence[Stage]) -> str | None:
     """The activation whose output is the network's output, if the last stage is one."""
     last = stages[-1]
-    if isinstance(last, (ActivationStage, ConvStage)) and not getattr(last, "pool", None):
+    if isinstance(last, (ActivationStage, ConvStage, NormalizationStage)) and not getattr(last, "pool", None):
         return last.activation
     return None
 

@@ -13,7 +13,7 @@ from cnnlite.mirrored import Mirrored, aligned_zeros
 from cnnlite.parameters import Parameter
 from cnnlite_kernels.cpu import activations
 from cnnlite_kernels.cpu import batch_normalization as kernels
-from cnnlite_kernels.cpu.batch_normalization import DOUBLE
+from cnnlite_kernels.cpu.batch_normalization import DOUBLE, Normalizing
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer, pointer_to
 from cnnlite_kernels.cpu.plan import LINE, Part, Plan
@@ -105,23 +105,32 @@ class Meetings:
             values.changed()
 
 
+def _normalizing(stage: NormalizationStage, number: int, meetings: Meetings | None) -> Normalizing:
+    """With the mean and variance of the batch, or the moving ones."""
+    mean, variance = where(stage.mean), where(stage.variance)
+    if stage.batch:
+        assert meetings is not None
+        mean, variance = meetings.value(number, 0), meetings.value(number, 1)
+    gamma, beta = _given(stage.gamma), _given(stage.beta)
+    return Normalizing(mean, variance, gamma, beta, stage.epsilon, stage.activation, stage.slope)
+
+
 def add_forward(
     plan: Plan, stage: NormalizationStage, number: int, meetings: Meetings | None, x: Images, y: Images
 ) -> None:
-    """Emits y = the normalized x; y may be x."""
-    mean, variance = where(stage.mean), where(stage.variance)
+    """Emits y = the activation of the normalized x; y may be x."""
+    how = _normalizing(stage, number, meetings)
     if stage.batch:
         assert meetings is not None
         kernels.add_statistics(plan, x, meetings.partial(number))
         plan.meet()
-        meeting, moving = meetings.at(number, False), (mean, variance)
-        mean, variance = meetings.value(number, 0), meetings.value(number, 1)
+        meeting, moving = meetings.at(number, False), (where(stage.mean), where(stage.variance))
         if meeting is not None:
             kernels.add_collect_statistics(
-                meeting, meetings.partials(number), meetings.pixels(stage), x.c, mean, variance, moving, stage.momentum,
+                meeting, meetings.partials(number), meetings.pixels(stage), x.c, how.mean, how.variance, moving, stage.momentum,
                 stride=meetings.stride,
             )  # fmt: skip
-    kernels.add_forward(plan, x, y, mean, variance, _given(stage.gamma), _given(stage.beta), stage.epsilon)
+    kernels.add_forward(plan, x, y, how)
 
 
 def add_backward(
@@ -134,35 +143,35 @@ def add_backward(
     trained = grad_gamma != NOWHERE or grad_beta != NOWHERE
     if grad_x is None and not trained:
         return
+    how = _normalizing(stage, number, meetings)
     if stage.batch:
         assert meetings is not None
-        mean, variance, coefficients = (meetings.value(number, row) for row in range(3))
-        kernels.add_sum_gradients(plan, grad, x, mean, meetings.partial(number))
+        coefficients = meetings.value(number, 2)
+        kernels.add_sum_gradients(plan, grad, x, how, meetings.partial(number))
         plan.meet()
         meeting = meetings.at(number, True)
         if meeting is not None:
             counts = meetings.pixels(stage)
             kernels.add_collect_gradients(
-                meeting, meetings.partials(number), len(counts), sum(counts), c, variance, _given(stage.gamma), stage.epsilon,
-                _or_scratch(meeting, grad_gamma, c), _or_scratch(meeting, grad_beta, c), coefficients, stride=meetings.stride,
+                meeting, meetings.partials(number), len(counts), sum(counts), c, how, _or_scratch(meeting, grad_gamma, c),
+                _or_scratch(meeting, grad_beta, c), coefficients, stride=meetings.stride,
             )  # fmt: skip
     else:
-        mean, variance = where(stage.mean), where(stage.variance)
         coefficients, partial = plan.scratch(3 * c * item), plan.scratch(2 * c * DOUBLE)
         if trained:
-            kernels.add_sum_gradients(plan, grad, x, mean, partial)
+            kernels.add_sum_gradients(plan, grad, x, how, partial)
         gamma_sum, beta_sum = (
             _or_scratch(plan, NOWHERE if to.accumulate else place, c) for place in (grad_gamma, grad_beta)
         )
+        pixels = x.n * x.h * x.w
         kernels.add_collect_gradients(
-            plan, partial, int(trained), x.n * x.h * x.w, c, variance, _given(stage.gamma), stage.epsilon, gamma_sum, beta_sum,
-            coefficients,
-        )  # fmt: skip
+            plan, partial, int(trained), pixels, c, how, gamma_sum, beta_sum, coefficients
+        )
         for place, new in ((grad_gamma, gamma_sum), (grad_beta, beta_sum)):
             if to.accumulate and place != NOWHERE:
                 activations.add_sum(plan, Images(new, 1, 1, 1, c), Images(place, 1, 1, 1, c))
     if grad_x is not None:
-        kernels.add_grad_input(plan, grad, x, mean, coefficients, grad_x, training=stage.batch)
+        kernels.add_grad_input(plan, grad, x, how, coefficients, grad_x, training=stage.batch)
 
 
 def _given(parameter: Parameter | None) -> Pointer | None:

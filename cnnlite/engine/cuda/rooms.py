@@ -85,7 +85,7 @@ def _writes_over(first: Stage, second: Stage, keep: bool) -> bool:
     if not keep:
         return isinstance(second, (*OVER_INPUT, NormalizationStage, PReLUStage))
     needed = isinstance(first, (ActivationStage, PoolStage)) or (
-        isinstance(first, ConvStage) and first.activation is not None
+        isinstance(first, (ConvStage, NormalizationStage)) and first.activation is not None
     )  # by the first one's own backward pass
     return isinstance(second, OVER_INPUT) and not needed
 

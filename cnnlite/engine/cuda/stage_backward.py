@@ -104,6 +104,8 @@ def _normalization(
 ) -> None:
     plan, rows, c = run.plan, rows_of(stage, run.n), stage.out_shape[-1]
     mean, variance = kept.more
+    if stage.activation is not None:
+        activations.add_grad(plan, stage.activation, kept.y, grad, grad, rows, c, slope=stage.slope)
     batch_normalization.add_grad(
         plan, grad, kept.x, mean, variance, where(plan.device, stage.gamma), stage.epsilon, grad_x,
         to.of(stage.gamma), to.of(stage.beta), rows, c, training=stage.batch,

@@ -88,6 +88,8 @@ def _normalization(run: Run, stage: NormalizationStage, x: Any, y: Any, keep: bo
     if stage.batch:
         batch_normalization.add_statistics(plan, x, mean, variance, rows, c, tuple(moving), stage.momentum)
     batch_normalization.add_forward(plan, x, y, mean, variance, gamma, beta, stage.epsilon, rows, c)
+    if stage.activation is not None:
+        activations.add_forward(plan, stage.activation, y, y, rows, c, slope=stage.slope)
     return mean, variance
 
 

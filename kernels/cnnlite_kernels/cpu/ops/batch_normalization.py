@@ -91,16 +91,10 @@ def _apply(pixels: int, c: int, item: int, with_gamma: bool, with_beta: bool, ep
             plan = plans[stop - first] = Plan(item)
             x, y = (Images(start, 1, 1, stop - first, c) for start in (X, OUT))
             mean, variance, gamma, beta = (_row(number, c, item) for number in range(4))
-            emit.add_forward(
-                plan,
-                x,
-                y,
-                mean,
-                variance,
-                gamma if with_gamma else None,
-                beta if with_beta else None,
-                epsilon,
+            how = emit.Normalizing(
+                mean, variance, gamma if with_gamma else None, beta if with_beta else None, epsilon
             )
+            emit.add_forward(plan, x, y, how)
         start = first * c * item
         parts.append(Part(plan, {Base.X: start, Base.OUT: start}))
     return parts
@@ -135,6 +129,7 @@ def _grad(pixels: int, c: int, item: int, with_gamma: bool, epsilon: float, trai
     partial = 2 * c * emit.DOUBLE
     after = -(-len(cuts) * partial // LINE) * LINE  # the coefficients, behind the sums
     mean, variance, gamma = (_row(number, c, item) for number in range(3))
+    how = emit.Normalizing(mean, variance, gamma if with_gamma else None, None, epsilon)
     plans: dict[int, tuple[Plan, Plan]] = {}
     sums, inputs = [], []
     for number, (first, stop) in enumerate(cuts):
@@ -142,14 +137,13 @@ def _grad(pixels: int, c: int, item: int, with_gamma: bool, epsilon: float, trai
         if pair is None:
             pair = plans[stop - first] = Plan(item), Plan(item)
             x, grad_y, grad_x = (Images(start, 1, 1, stop - first, c) for start in (X, Y, OUT))
-            emit.add_sum_gradients(pair[0], grad_y, x, mean, SHARED)
-            emit.add_grad_input(pair[1], grad_y, x, mean, SHARED + after, grad_x, training)
+            emit.add_sum_gradients(pair[0], grad_y, x, how, SHARED)
+            emit.add_grad_input(pair[1], grad_y, x, how, SHARED + after, grad_x, training)
         start = first * c * item
         sums.append(Part(pair[0], {Base.X: start, Base.Y: start, Base.EXTRA: number * partial}))
         inputs.append(Part(pair[1], {Base.X: start, Base.Y: start, Base.OUT: start}))
     collect = Plan(item)
     emit.add_collect_gradients(
-        collect, SHARED, len(cuts), pixels, c, variance, gamma if with_gamma else None, epsilon, GRADS, GRADS + c * item,
-        SHARED + after,
-    )  # fmt: skip
+        collect, SHARED, len(cuts), pixels, c, how, GRADS, GRADS + c * item, SHARED + after
+    )
     return Work([sums, [Part(collect)], inputs], after + 3 * c * item)
