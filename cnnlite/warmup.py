@@ -156,7 +156,7 @@ def _activations(dtype: str) -> None:
     import cnnlite_kernels as ops
 
     x = _random(dtype, 4, 10)
-    for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax"):
+    for name in ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax"):
         y = getattr(ops, name)(x)
         getattr(ops, f"{name}_grad")(x, y)
     for alpha in (_random(dtype, 10), _random(dtype, 1)):

@@ -345,7 +345,7 @@ def _reduction(plan: Plan) -> Checks:
 def _elementwise() -> Iterator[Sample]:
     for dtype, aligned in ((np.float32, True), (np.float32, False), (np.float64, False)):
         by, simple = " by four" * aligned, not aligned
-        for kind in ("relu", "leaky_relu", "sigmoid", "tanh"):
+        for kind in ("relu", "relu6", "leaky_relu", "sigmoid", "tanh"):
             emit = partial(_activation, kind=kind, dtype=dtype, aligned=aligned, c=1)
             # the simulator has no types: Python's float that math.exp gives becomes float32 beside one of NumPy
             typed = simple and not (kind == "sigmoid" and dtype == np.float64)
@@ -454,8 +454,8 @@ def _bias_gradient(plan: Plan, c: int, kind: str | None, dtype: Any) -> Checks:
     gradients.add_activation_and_bias_grad(
         plan, kind, there(plan, y), there(plan, grad_y), grad_x, grad_b, rows, c, slope=0.25
     )
-    leaky = kind == "leaky_relu"
-    wanted = reference.leaky_relu_grad(grad_y, y, 0.25) if leaky else reference.activate_grad(grad_y, y, kind)
+    slope = (0.25,) if kind == "leaky_relu" else ()
+    wanted = getattr(reference, f"{kind}_grad")(grad_y, y, *slope)
     return [Check(grad_x, wanted), Check(grad_b, wanted.sum(0))]
 
 
@@ -524,7 +524,7 @@ def _step(plan: Plan, name: str, made_for: tuple[int, ...], dtype: Any) -> Check
 
 def _training() -> Iterator[Sample]:
     for dtype in DTYPES:
-        for c, kind in product((1, 5, 40), (None, "relu", "leaky_relu", "sigmoid", "tanh")):
+        for c, kind in product((1, 5, 40), (None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh")):
             name = _named(dtype, f"bias gradient of {c}{f' behind {kind}' if kind else ''}")
             yield Sample(name, partial(_bias_gradient, c=c, kind=kind, dtype=dtype), simple=True)
         emit = partial(_regularizer_and_limit, dtype=dtype)

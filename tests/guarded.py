@@ -243,7 +243,7 @@ def run_products(dtype: type, at_end: bool) -> Pairs:
 
 def run_activations(dtype: type, at_end: bool) -> Pairs:
     operands = Operands(dtype, at_end)
-    for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax"):
+    for name in ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax"):
         for shape in ((1,), (5, 7), (3, 33)):
             x, grad_y = operands.of(*shape), operands.of(*shape)
             y = getattr(kernels, name)(x, out=operands.out(*shape))

@@ -159,6 +159,18 @@ NETWORKS = {
             ("Activation", {"activation": "leaky_relu"}),
         ],
     ),
+    # MobileNet's activation, of numbers on both sides of 6
+    "bounded": Network(
+        (5, 6, 3),
+        [
+            ("Conv2D", {"filters": 4, "kernel_size": 1, "name": "conv"}),
+            ("Add", {}, ("conv", "conv", "conv")),
+            ("ReLU", {"max_value": 6}),
+            ("DepthwiseConv2D", {"kernel_size": 3, "padding": "same", "activation": "relu6"}),
+            ("Activation", {"activation": "relu6"}),
+            ("Conv2D", {"filters": 3, "kernel_size": 2}),
+        ],
+    ),
     "pooling": Network(
         (11, 10, 3),
         [

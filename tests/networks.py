@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnlite import layers, models
+from cnnlite.initializers import Constant
 from cnnlite.layers import (
     Activation,
     Add,
@@ -158,6 +159,14 @@ def graphs() -> dict[str, tuple[Shape, list[Layer]]]:
                 Conv2D(4, 3, padding="same", name="a"), BatchNormalization(name="b"), ReLU(name="c"),
                 Conv2D(4, 3, padding="same"), BatchNormalization(), Add("c", name="d"), LeakyReLU(),
                 Conv2D(4, 3, padding="same"), Add("d", "a", "input"), BatchNormalization(), Flatten(), Dense(3),
+            ],
+        ),
+        "inverted residual": (
+            (5, 6, 3),
+            [
+                BatchNormalization(gamma_initializer=Constant(8), name="a"), Conv2D(8, 1, activation="relu6"),
+                DepthwiseConv2D(3, padding="same", use_bias=False), BatchNormalization(gamma_initializer=Constant(4)), ReLU(6),
+                Conv2D(3, 1), BatchNormalization(), Add("a"),
             ],
         ),
         "u-net": (

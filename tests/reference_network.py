@@ -36,9 +36,7 @@ def activated(x: np.ndarray, activation: str | None, slope: float) -> np.ndarray
     """An activation of the stages."""
     if activation == "leaky_relu":
         return np.where(x < 0, slope * x, x)
-    if activation == "softmax":
-        return reference.softmax(x)
-    return x if activation is None else reference.activate(x, activation)
+    return x if activation is None else getattr(reference, activation)(x)
 
 
 def outputs_of(model: models.Sequential, x: np.ndarray, training: bool) -> dict[str, np.ndarray]:

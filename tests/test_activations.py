@@ -1,4 +1,4 @@
-"""relu, leaky_relu, sigmoid, tanh, softmax and their gradients against the reference."""
+"""relu, relu6, leaky_relu, sigmoid, tanh, softmax and their gradients against the reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from op_operands import DTYPES, draw_integers, draw_normals, nans, variants
 import cnnlite_kernels as kernels
 from cnnlite_kernels import reference
 
-NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
+NAMES = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax")
 SHAPES = ((1,), (7,), (3, 5), (2, 3, 4, 17), (70_001, 3), (5, 40_001))
 
 
@@ -44,7 +44,7 @@ def test_any_shape_is_close_to_reference(shape: list[int], name: str, seed: int)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh"])
 def test_infinity_nan_and_huge_numbers(name: str, dtype: type) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0, -0.0], dtype)
     np.testing.assert_array_equal(getattr(kernels, name)(x), getattr(reference, name)(x).astype(dtype))

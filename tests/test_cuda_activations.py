@@ -20,7 +20,7 @@ from cnnlite_kernels import reference
 from cnnlite_kernels.cuda import activations
 from cnnlite_kernels.cuda.plan import Plan
 
-NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
+NAMES = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax")
 # one number; four and a rest; rows of a thread, of a warp, of a block; more than a turn of each thread
 SHAPES = ((1, 1), (1, 7), (70, 3), (70, 5), (3, 33), (2, 1025), (3, 40_001))
 DEVICE = Interpreted()
@@ -83,7 +83,7 @@ def test_any_shape_is_close_to_reference(rows: int, c: int, name: str, dtype: ty
     close(gradient(name, grad_y, y), getattr(reference, f"{name}_grad")(grad_y, y), c)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh"])
 def test_arrays_that_are_not_aligned(name: str) -> None:
     """With aligned=False no access is wider than a number, and the bits are the same."""
     rng = np.random.default_rng(1)
@@ -95,7 +95,7 @@ def test_arrays_that_are_not_aligned(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh"])
 def test_infinity_nan_and_huge_numbers(name: str, dtype: type) -> None:
     x = np.array([[np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0, -0.0]], dtype)
     np.testing.assert_array_equal(forward(name, x), getattr(reference, name)(x).astype(dtype))

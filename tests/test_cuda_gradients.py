@@ -98,17 +98,18 @@ def test_sums_read_each_number_once_and_without_bank_conflicts() -> None:
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1), (3001, 10), (300, 33)], ids=str)
-@pytest.mark.parametrize("kind", [None, "relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("kind", [None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh"])
 def test_activation_and_bias_in_one_pass(
     kind: str | None, shape: tuple[int, int], dtype: type, in_place: bool
 ) -> None:
     rng = np.random.default_rng(1)
-    y = rng.integers(-1, 3, shape).astype(dtype)
+    y = rng.integers(-1, 8, shape).astype(dtype)
     grad_y = draw_integers(rng, shape, dtype)
     if kind == "leaky_relu":
         expected, slope = reference.leaky_relu_grad(grad_y, y, 0.25).astype(dtype), {"slope": 0.25}
     else:
-        expected, slope = reference.activate_grad(grad_y, y, kind).astype(dtype), {}
+        grad = getattr(reference, f"{kind}_grad") if kind else reference.activate_grad
+        expected, slope = grad(grad_y, y, *(() if kind else (None,))).astype(dtype), {}
     grad_x, grad_b = DEVICE.empty(y.size, dtype), DEVICE.empty(shape[1], dtype)
     if in_place:
         grad_x = grad_y.reshape(-1)

@@ -166,7 +166,7 @@ def test_max_and_min_pool2d(case: PoolCase, name: str, dtype: type) -> None:
 
 @on_both
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "sigmoid", "tanh", "softmax"])
+@pytest.mark.parametrize("kind", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax"])
 @pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 3, 7, 2)])
 def test_activations(kind: str, shape: tuple[int, ...], dtype: type) -> None:
     rng = np.random.default_rng(0)

@@ -155,6 +155,8 @@ def test_activations_have_slopes() -> None:
     ]
     (fused,) = lowered(Conv2D(3, 3), LeakyReLU(0.25))
     assert (fused.activation, fused.slope) == ("leaky_relu", 0.25)
+    (fused,) = lowered(Conv2D(3, 3), ReLU(6))
+    assert fused.activation == "relu6"
 
 
 def test_a_rectifier_behind_a_normalization_is_part_of_it() -> None:
@@ -301,8 +303,9 @@ def test_configurations_come_back(layer: layers.Layer) -> None:
         (lambda: LeakyReLU(-0.1), "expected negative_slope as a finite number of at least 0, got -0.1"),
         (lambda: LeakyReLU(np.inf), "expected negative_slope as a finite number of at least 0, got inf"),
         (lambda: LeakyReLU(None), "expected negative_slope as a finite number of at least 0, got None"),
-        (lambda: ReLU(max_value=6), "expected max_value None and threshold 0, got 6 and 0.0"),
-        (lambda: ReLU(threshold=1), "expected max_value None and threshold 0, got None and 1"),
+        (lambda: ReLU(max_value=1), "expected max_value None or 6 and threshold 0, got 1 and 0.0"),
+        (lambda: ReLU(threshold=1), "expected max_value None or 6 and threshold 0, got None and 1"),
+        (lambda: ReLU(6, 0.5), "expected negative_slope 0 with max_value 6, got 0.5"),
         (lambda: PReLU(shared_axes=[0]), r"expected shared_axes as integers from 1, the batch being 0, got \[0\]"),
         (lambda: PReLU(shared_axes=[[1], [2, 3]]), r"expected shared_axes as integers from 1, .*, got \[\[1\], \[2, 3\]\]"),
         (lambda: PReLU(shared_axes=[1, 4]).compute_output_shape((8, 8, 3)), r"shared_axes from 1 to 3 .*, got \[1, 4\]"),

@@ -48,6 +48,7 @@ def test_as_keras(keras_networks_figures: dict[str, Any], name: str) -> None:
         ("frozen", 1, {}),
         ("pooling", 1, {"pool_size": 3, "strides": 2, "padding": ((1, 0), (1, 0)), "name": "mean"}),
         ("slopes", 1, {"negative_slope": 0.51}),
+        ("bounded", 2, {}),
         ("learnt slopes", 3, {"shared_axes": [1]}),
         ("learnt slopes", 1, {"alpha_regularizer": "l2"}),
     ],

@@ -62,7 +62,9 @@ def smooth_networks(draw: st.DrawFn, dtype: str = "float64") -> models.Sequentia
                 scale=draw(st.booleans()), center=draw(st.booleans()), **arguments
             )
         elif kind == "activation":
-            layer = layers.Activation(draw(st.sampled_from(["tanh", "sigmoid", "softmax"])), **arguments)
+            layer = layers.Activation(
+                draw(st.sampled_from(["tanh", "sigmoid", "softmax", "relu6"])), **arguments
+            )
         elif kind == "average":
             layer = layers.AveragePooling2D(2, strides=draw(st.integers(1, 2)), padding="same", **arguments)
         elif kind == "up" and h * w < 30:

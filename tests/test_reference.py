@@ -84,6 +84,7 @@ def test_odd_matmuls_have_their_shape(case: MatmulCase) -> None:
     ("name", "expected"),
     [
         ("relu", [0, 0, 0, 2, 1e300, INF, NAN]),
+        ("relu6", [0, 0, 0, 2, 6, 6, NAN]),
         ("leaky_relu", [-INF, -0.2 * 1e300, 0, 2, 1e300, INF, NAN]),
         ("sigmoid", [0, 0, 0.5, 1 / (1 + np.exp(-2.0)), 1, 1, NAN]),
         ("tanh", [-1, -1, 0, np.tanh(2.0), 1, 1, NAN]),
@@ -92,7 +93,7 @@ def test_odd_matmuls_have_their_shape(case: MatmulCase) -> None:
 def test_activations_at_their_extremes(name: str, expected: list[float]) -> None:
     x = np.array([-INF, -1e300, 0, 2, 1e300, INF, NAN])
     np.testing.assert_allclose(getattr(reference, name)(x), np.array(expected), rtol=1e-15)
-    if name != "leaky_relu":
+    if name not in ("leaky_relu", "relu6"):
         np.testing.assert_array_equal(reference.activate(x, name), getattr(reference, name)(x))
 
 
@@ -100,7 +101,7 @@ def test_sigmoid_of_very_negative_numbers_does_not_round_to_zero() -> None:
     np.testing.assert_allclose(reference.sigmoid(np.array([-700.0])), np.exp([-700.0]), rtol=1e-14)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "softmax"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax"])
 def test_activation_gradients_against_central_differences(name: str) -> None:
     rng = np.random.default_rng(4)
     x, grad_y = rng.normal(size=(4, 6)) * 2, rng.normal(size=(4, 6))
@@ -175,7 +176,10 @@ def test_everything_comes_out_in_float64(dtype: Any) -> None:
         reference.min_pool2d(x, 2, strides=1),
         reference.min_pool2d_grad(grad_y, x, 2, strides=1),
         reference.matmul(x[0, :, :, 0], x[0, :, :, 0], beta=1, out=x[0, :, :, 0], bias=np.ones(3, dtype)),
-        *(getattr(reference, name)(x) for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")),
+        *(
+            getattr(reference, name)(x)
+            for name in ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax")
+        ),
         *(
             getattr(reference, name)(x, x)
             for name in ("relu_grad", "leaky_relu_grad", "sigmoid_grad", "tanh_grad", "softmax_grad")

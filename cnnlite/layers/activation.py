@@ -8,7 +8,7 @@ from typing import Any
 from cnnlite.engine.stages import ActivationStage, Stage, image_shape
 from cnnlite.layers.layer import Layer, Shape
 
-ACTIVATIONS = ("leaky_relu", "relu", "sigmoid", "softmax", "tanh")
+ACTIVATIONS = ("leaky_relu", "relu", "relu6", "sigmoid", "softmax", "tanh")
 NAMED_SLOPE = 0.2  # of "leaky_relu" as a name: Keras's function, whose layer has 0.3
 
 
@@ -44,7 +44,8 @@ class Activation(Layer):
     """Applies an activation to every number (softmax: over the last axis).
 
     Args:
-        activation: "relu", "leaky_relu" (slope 0.2; `LeakyReLU` takes others), "sigmoid", "softmax", "tanh" or "linear".
+        activation: "relu", "relu6", "leaky_relu" (slope 0.2; `LeakyReLU` takes others), "sigmoid", "softmax", "tanh" or
+            "linear".
 
     Input shape: any. Output shape: the same.
 

@@ -22,7 +22,7 @@ class Conv2D(Weighted):
         kernel_size: an int or (kh, kw); strides, dilation_rate: likewise.
         padding: "valid", "same" (TensorFlow's) or ((top, bottom), (left, right)).
         groups: channels are cut into so many groups that do not see each other.
-        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects, by keyword.
 

@@ -26,7 +26,7 @@ class Conv2DTranspose(Weighted):
         output_padding: rows and columns added to y at its end, an int or a pair, less than the strides. None: an axis becomes
             size * stride long for "same", and (size - 1) * stride + extent for "valid", where the extent (kernel - 1) * dilation + 1
             counts as no less than the stride.
-        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects, by keyword.
 

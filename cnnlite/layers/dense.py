@@ -15,7 +15,7 @@ class Dense(Weighted):
 
     Args:
         units: size of the output.
-        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects, by keyword.
 

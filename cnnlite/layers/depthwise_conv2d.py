@@ -20,7 +20,7 @@ class DepthwiseConv2D(Weighted):
         kernel_size: an int or (kh, kw); strides, dilation_rate: likewise.
         padding: "valid", "same" (TensorFlow's) or ((top, bottom), (left, right)).
         depth_multiplier: m, kernels of each channel.
-        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         depthwise_initializer, bias_initializer, depthwise_regularizer, bias_regularizer: names or objects.
 

@@ -24,7 +24,7 @@ class SeparableConv2D(Weighted):
         kernel_size: of the depthwise convolution, an int or (kh, kw); strides, dilation_rate: likewise.
         padding: "valid", "same" (TensorFlow's) or ((top, bottom), (left, right)).
         depth_multiplier: m, depthwise kernels of each channel.
-        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         depthwise_initializer, pointwise_initializer, bias_initializer, depthwise_regularizer, pointwise_regularizer,
             bias_regularizer: names or objects.

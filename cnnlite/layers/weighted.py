@@ -17,7 +17,7 @@ class Weighted(Layer):
     """A layer that sums inputs times a kernel, adds a bias and applies an activation.
 
     Args:
-        activation: None, "relu", "leaky_relu", "sigmoid", "tanh", "softmax".
+        activation: None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax".
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or objects.
         further arguments: see `Layer`.

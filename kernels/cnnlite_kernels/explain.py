@@ -12,7 +12,7 @@ from cnnlite_kernels import channel_checks, checks, costs, dispatch, image_check
 from cnnlite_kernels.algorithms import DIRECT, dispatched, tile_of
 from cnnlite_kernels.costs import Costs, Estimate, Shape, Work
 
-ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
+ACTIVATIONS = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax")
 IMAGES, KERNELS, RESULTS = "(n, h, w, cin)", "(kh, kw, cin // groups, cout)", "(n, oh, ow, cout)"
 SHAPES: dict[str, dict[str, str | None]] = {
     "average_pool2d": {"x": "(n, h, w, c)"},

@@ -33,7 +33,7 @@ from cnnlite_kernels.cuda import (
     up_sampling2d,
 )
 
-ELEMENTWISE = ("relu", "leaky_relu", "sigmoid", "tanh")
+ELEMENTWISE = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh")
 
 
 def pools_relu(first: Stage, second: Stage) -> bool:

@@ -18,9 +18,10 @@ from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at
 from cnnlite_kernels.cpu.plan import Plan
 
-NONE, RELU, SIGMOID, TANH, SOFTMAX, LEAKY_RELU = range(6)
+NONE, RELU, SIGMOID, TANH, SOFTMAX, LEAKY_RELU, RELU6 = range(7)
 KINDS = {
-    None: NONE, "linear": NONE, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "softmax": SOFTMAX, "leaky_relu": LEAKY_RELU
+    None: NONE, "linear": NONE, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "softmax": SOFTMAX, "leaky_relu": LEAKY_RELU,
+    "relu6": RELU6,
 }  # fmt: skip
 
 ROWS = np.dtype(
@@ -41,7 +42,7 @@ ROWS = np.dtype(
 def forward(item, kind):
     """y = f(x) over images (n, h, w, c); x and y may be the same.
 
-    relu: max(x, 0), a NaN stays. leaky_relu: slope * x where x < 0, else x. sigmoid: 1 / (1 + e^-x).
+    relu: max(x, 0), a NaN stays. relu6: min(max(x, 0), 6). leaky_relu: slope * x where x < 0, else x. sigmoid: 1 / (1 + e^-x).
     softmax: e^(x - max x) / sum over the channels of a pixel.
     """
     lanes = host().lanes(item)
@@ -59,6 +60,10 @@ def forward(item, kind):
                     if kind == RELU:
                         for c in range(d.c):
                             y[c] = zero if x[c] < zero else x[c]
+                    elif kind == RELU6:
+                        six = x.dtype.type(6)
+                        for c in range(d.c):
+                            y[c] = zero if x[c] < zero else six if x[c] > six else x[c]
                     elif kind == LEAKY_RELU:
                         slope = x.dtype.type(d.slope)
                         for c in range(d.c):
@@ -82,8 +87,8 @@ def forward(item, kind):
 def backward(item, kind):
     """grad_x = grad_y * f'(x), from y = f(x); grad_b[c] = its sum over all pixels, if asked. grad_x may be grad_y.
 
-    relu: grad_y where y > 0. leaky_relu: elsewhere slope * grad_y. sigmoid: grad_y y (1 - y). tanh: grad_y (1 - y^2).
-    softmax: y (grad_y - sum of grad_y y).
+    relu: grad_y where y > 0. relu6: where 0 < y < 6. leaky_relu: grad_y, where y <= 0 slope * grad_y. sigmoid: grad_y y (1 - y).
+    tanh: grad_y (1 - y^2). softmax: y (grad_y - sum of grad_y y).
     """
 
     def body(bases, d):
@@ -107,6 +112,10 @@ def backward(item, kind):
                     if kind == RELU:
                         for c in range(d.c):
                             grad_x[c] = grad_y[c] if y[c] > zero else zero
+                    elif kind == RELU6:
+                        six = y.dtype.type(6)
+                        for c in range(d.c):
+                            grad_x[c] = grad_y[c] if zero < y[c] < six else zero
                     elif kind == LEAKY_RELU:
                         slope = y.dtype.type(d.slope)
                         for c in range(d.c):

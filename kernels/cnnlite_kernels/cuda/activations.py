@@ -27,15 +27,18 @@ from cnnlite_kernels.cuda.intrinsics import load4, store4
 from cnnlite_kernels.cuda.kernel import U32, U64, Kernel, Real, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 
-LEAKY_RELU = 4  # beside those of epilogue.py, which have no slope
-KINDS = {**ACTIVATIONS, "leaky_relu": LEAKY_RELU}
+LEAKY_RELU, RELU6 = 4, 5  # beside those of epilogue.py, which a product applies to what it writes
+KINDS = {**ACTIVATIONS, "leaky_relu": LEAKY_RELU, "relu6": RELU6}
 
 
 @inlined
 def activated(kind, x, slope):
-    """f(x), as `activate`, and leaky_relu: slope * x where x < 0, else x."""
+    """f(x), as `activate`; leaky_relu: slope * x where x < 0, else x; relu6: min(max(x, 0), 6)."""
     if kind == LEAKY_RELU:
         return slope * x if x < type(x)(0) else x
+    if kind == RELU6:
+        x = type(x)(0) if x < type(x)(0) else x
+        return type(x)(6) if x > type(x)(6) else x
     return activate(uint32(kind), x)
 
 
@@ -43,12 +46,15 @@ def activated(kind, x, slope):
 def activate_grad(kind, grad_y, y, slope):
     """grad_y * f'(x), from y = f(x).
 
-    relu: grad_y where y > 0. leaky_relu: elsewhere slope * grad_y. sigmoid: grad_y y (1 - y). tanh: grad_y (1 - y^2).
+    relu: grad_y where y > 0. relu6: where 0 < y < 6. leaky_relu: grad_y, where y <= 0 slope * grad_y. sigmoid: grad_y y (1 - y).
+    tanh: grad_y (1 - y^2).
     """
     one = type(y)(1)
     grad_x = grad_y
     if kind == RELU:
         grad_x = grad_y if y > type(y)(0) else type(y)(0)
+    elif kind == RELU6:
+        grad_x = grad_y if type(y)(0) < y < type(y)(6) else type(y)(0)
     elif kind == LEAKY_RELU:
         grad_x = grad_y if y > type(y)(0) else slope * grad_y
     elif kind == SIGMOID:
@@ -66,7 +72,8 @@ def forward(kind: int, wide: int) -> Kernel:
     def activation(x: Reals, y: Reals, count: U64, slope: Real) -> None:
         """y[i] = activated(kind, x[i], slope) for i < count; x and y (count,) may be the same array.
 
-        relu: max(x, 0), a NaN stays. leaky_relu: slope * x where x < 0, else x. sigmoid: 1 / (1 + e^-x). tanh.
+        relu: max(x, 0), a NaN stays. relu6: min(max(x, 0), 6). leaky_relu: slope * x where x < 0, else x. sigmoid: 1 / (1 + e^-x).
+        tanh.
         """
         i, step = first_of(wide), step_of(wide)
         if wide == 4:
@@ -203,7 +210,7 @@ def add_forward(
     """Emits y = kind(x) over (rows, c), which only softmax looks at; x and y may be the same array.
 
     Args:
-        kind: "relu", "leaky_relu", "sigmoid", "tanh", "softmax", or None, which copies.
+        kind: "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "softmax", or None, which copies.
         aligned: x and y begin at multiples of 16 bytes.
         slope: of leaky_relu, at least 0.
     """

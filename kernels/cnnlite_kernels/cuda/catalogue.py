@@ -39,7 +39,7 @@ from cnnlite_kernels.cuda import (
     tile,
     up_sampling2d,
 )
-from cnnlite_kernels.cuda.activations import LEAKY_RELU
+from cnnlite_kernels.cuda.activations import LEAKY_RELU, RELU6
 from cnnlite_kernels.cuda.epilogue import NONE, RELU, SIGMOID, TANH
 from cnnlite_kernels.cuda.kernel import Capability, Kernel
 from cnnlite_kernels.cuda.ops import contiguous
@@ -221,7 +221,8 @@ def _normalization() -> Iterator[Entry]:
 
 def _elementwise() -> Iterator[Entry]:
     family = "Activations, sums and dropout"
-    for kind, name in ((RELU, "relu"), (LEAKY_RELU, "leaky relu"), (SIGMOID, "sigmoid"), (TANH, "tanh")):
+    kinds = {RELU: "relu", RELU6: "relu6", LEAKY_RELU: "leaky relu", SIGMOID: "sigmoid", TANH: "tanh"}
+    for kind, name in kinds.items():
         yield from _wide(name, family, partial(activations.forward, kind), 32)
         yield from _wide(f"{name} gradient", family, partial(activations.backward, kind), 32)
     for lanes, registers, registers64 in ((1, 56, 80), (32, 32, 40), (256, 32, 40)):
@@ -272,8 +273,8 @@ def _gradients() -> Iterator[Entry]:
         yield from _both(name, family, _given(getattr(gradients, name)), 32, 32, doubles=True)
     yield Entry("penalty", family, _given(penalties.penalty), Budget(40, 1024, doubles=True))
     kinds = {
-        NONE: "", RELU: " behind relu", LEAKY_RELU: " behind leaky relu", SIGMOID: " behind sigmoid", TANH: " behind tanh",
-        gradients.SLOPE: " of PReLU's slope",
+        NONE: "", RELU: " behind relu", RELU6: " behind relu6", LEAKY_RELU: " behind leaky relu", SIGMOID: " behind sigmoid",
+        TANH: " behind tanh", gradients.SLOPE: " of PReLU's slope",
     }  # fmt: skip
     for kind, columns in product(kinds, gradients.COLUMNS):
         make = partial(gradients.column_sums, columns, kind)

@@ -15,7 +15,7 @@ from cnnlite_kernels.cuda.grid import THREADS, WARPS, blocks_of, first_of, inlin
 from cnnlite_kernels.cuda.kernel import F64, U32, U64, Doubles, Kernel, Real, Reals, kernel
 from cnnlite_kernels.cuda.plan import Plan
 
-SLOPE = 5  # beside activations.KINDS: what the gradient of PReLU's slope is a sum of
+SLOPE = 6  # beside activations.KINDS: what the gradient of PReLU's slope is a sum of
 COLUMNS = (1, 8, 32)  # that a block may sum
 # Rows of each thread, at least, before a sum is cut into pieces that a second launch adds up.
 ROWS_PER_THREAD = 8
@@ -149,8 +149,8 @@ def add_activation_and_bias_grad(
 ) -> None:  # fmt: skip
     """Emits grad_x = grad_y * kind'(x), from y = kind(x), and grad_b (c,) = its sum over rows, in one pass.
 
-    y, grad_y, grad_x (rows, c); grad_x may be grad_y. kind: "relu", "leaky_relu" of a slope, "sigmoid" or "tanh"; None sums grad_y and
-    writes no grad_x.
+    y, grad_y, grad_x (rows, c); grad_x may be grad_y. kind: "relu", "relu6", "leaky_relu" of a slope, "sigmoid" or "tanh"; None sums
+    grad_y and writes no grad_x.
     """
     _add_column_sums(plan, kind_of(kind, slope), y, grad_y, grad_x, grad_b, rows, c, slope)
 

@@ -52,6 +52,30 @@ def relu_grad(grad_y: ArrayT, y: Operand, *, out: ArrayT | None = None, device: 
     return _backward("relu", grad_y, y, out, device)
 
 
+def relu6(x: ArrayT, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
+    """y = min(max(x, 0), 6); NaN stays NaN. Howard et al., MobileNets, 2017.
+
+    Arguments, result and errors are those of `relu`.
+
+    >>> import numpy as np
+    >>> relu6(np.array([-1.0, 2.0, 7.0, np.nan])).tolist()
+    [0.0, 2.0, 6.0, nan]
+    """
+    return _forward("relu6", x, out, device)
+
+
+def relu6_grad(grad_y: ArrayT, y: Operand, *, out: ArrayT | None = None, device: str | None = None) -> ArrayT:
+    """grad_x = grad_y where 0 < y < 6, else 0, y being the output of `relu6`.
+
+    Arguments, result and errors are those of `relu_grad`.
+
+    >>> import numpy as np
+    >>> relu6_grad(np.array([5.0, 5.0, 5.0]), np.array([0.0, 2.0, 6.0])).tolist()
+    [0.0, 5.0, 0.0]
+    """
+    return _backward("relu6", grad_y, y, out, device)
+
+
 def leaky_relu(
     x: ArrayT, negative_slope: float = 0.2, *, out: ArrayT | None = None, device: str | None = None
 ) -> ArrayT:

@@ -23,6 +23,24 @@ def relu_grad(grad_y: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(np.asarray(y) > 0, np.asarray(grad_y, dtype=np.float64), 0.0)
 
 
+def relu6(x: np.ndarray) -> np.ndarray:
+    """y = min(max(x, 0), 6); NaN stays NaN. Any shape in, the same out, float64.
+
+    >>> relu6(np.array([-1.0, 2.0, 7.0, np.nan])).tolist()
+    [0.0, 2.0, 6.0, nan]
+    """
+    return np.minimum(relu(x), 6.0)
+
+
+def relu6_grad(grad_y: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """grad_x = grad_y where 0 < y < 6, else 0.
+
+    >>> relu6_grad(np.array([5.0, 5.0, 5.0]), np.array([0.0, 2.0, 6.0])).tolist()
+    [0.0, 5.0, 0.0]
+    """
+    return np.where((np.asarray(y) > 0) & (np.asarray(y) < 6), np.asarray(grad_y, dtype=np.float64), 0.0)
+
+
 def leaky_relu(x: np.ndarray, negative_slope: float = 0.2) -> np.ndarray:
     """y = negative_slope * x where x < 0, else x; NaN stays NaN. Any shape in, the same out, float64.
 
