@@ -52,3 +52,14 @@ def refuse(cls: type, unknown: Mapping[str, Any]) -> None:
         raise TypeError(
             f"{cls.__name__}: unknown arguments {sorted(unknown)}; it takes {', '.join(dict.fromkeys(known))}."
         )
+
+
+def call_of(thing: Any) -> str:
+    """The call that makes an object again, for its `repr`.
+
+    >>> from cnnlite import losses
+    >>> losses.Huber(2.0)
+    Huber(delta=2.0, name='huber_loss', reduction='sum_over_batch_size')
+    """
+    config = ", ".join(f"{name}={value!r}" for name, value in thing.get_config().items())
+    return f"{type(thing).__name__}({config})"

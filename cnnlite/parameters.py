@@ -61,30 +61,35 @@ class Parameter:
         return buffer[self.offset : self.offset + self.size].reshape(self.shape)
 
     @property
+    def _placed(self) -> Store:
+        """The store, once there is one."""
+        if self.store is None:
+            raise RuntimeError(
+                f"{self.path}: has no numbers yet; model.build() draws them, as fit, predict and model.get_weights() do."
+            )
+        return self.store
+
+    @property
     def value(self) -> np.ndarray:
         """The weights, a read-only view; `assign` changes them."""
-        assert self.store is not None
-        view = self._slice(self.store.values.host)
+        view = self._slice(self._placed.values.host)
         view.flags.writeable = False
         return view
 
     @property
     def gradient(self) -> np.ndarray:
         """The gradient that backward passes have added up, a writeable view: write to it before the next pass."""
-        assert self.store is not None
-        grads = self.store.grads.host
-        self.store.grads.changed()  # by the caller, for all that is known here
+        grads = self._placed.grads.host
+        self._placed.grads.changed()  # by the caller, for all that is known here
         return self._slice(grads)
 
     def read_gradient(self) -> np.ndarray:
         """A copy of `gradient`, which a device need not read back."""
-        assert self.store is not None
-        return self._slice(self.store.grads.host).copy()
+        return self._slice(self._placed.grads.host).copy()
 
     def write_gradient(self, value: Any) -> None:
         """Sets `gradient` to an array of its shape, where the gradients are."""
-        assert self.store is not None
-        self.store.grads.write(self.offset, np.broadcast_to(value, self.shape))
+        self._placed.grads.write(self.offset, np.broadcast_to(value, self.shape))
 
     def numpy(self) -> np.ndarray:
         """A copy of the weights."""
@@ -99,8 +104,7 @@ class Parameter:
         value = np.asarray(value)
         if value.shape != self.shape:
             raise ValueError(f"{self.path}: expected weights of shape {self.shape}, got {value.shape}.")
-        assert self.store is not None
-        self.store.values.write(self.offset, value)
+        self._placed.values.write(self.offset, value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.value, dtype=dtype)

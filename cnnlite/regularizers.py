@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnlite.naming import call_of
+
 
 class Regularizer:
     """The penalty l1 * sum(abs(w)) + l2 * sum(w ** 2); ``L1``, ``L2`` and ``L1L2`` are its three forms.
@@ -71,7 +73,7 @@ class Regularizer:
         return cls(**config)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self.get_config().items())})"
+        return call_of(self)
 
 
 class L1(Regularizer):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
+from cnnlite.naming import call_of
+
 
 class LearningRateSchedule:
     """Base class: an object that gives the learning rate of a step, ``schedule(step) -> float``.
@@ -37,7 +39,7 @@ class LearningRateSchedule:
         return cls(**config)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
+        return call_of(self)
 
     def _number(self, name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):

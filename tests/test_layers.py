@@ -104,6 +104,16 @@ def test_parameters() -> None:
         weight.assign(np.zeros((2, 3)))
 
 
+def test_weights_that_are_not_there_yet() -> None:
+    """The layer's shapes are known, its weights are drawn with those of the whole model."""
+    model = models.Sequential([layers.Input((3,)), layers.Dense(2, name="d")])
+    for use in (model.layers[0].get_weights, lambda: np.asarray(model.layers[0].kernel)):
+        with pytest.raises(RuntimeError, match=r"d/kernel: has no numbers yet; model.build\(\) draws them"):
+            use()
+    model.build()
+    assert model.layers[0].get_weights()[0].shape == (3, 2)
+
+
 def test_trainable_weights() -> None:
     layer = layers.Dense(2, trainable=False)
     layer.build((3,))

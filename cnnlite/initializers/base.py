@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from cnnlite.naming import call_of
+
 Shape = Sequence[int]
 
 
@@ -61,8 +63,7 @@ class Initializer:
         return cls(**config)
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+        return call_of(self)
 
 
 class FromFunction(Initializer):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnlite.naming import snake_case
+from cnnlite.naming import call_of, snake_case
 
 
 class LossKernel(NamedTuple):
@@ -121,6 +121,9 @@ class Loss:
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "reduction": self.reduction}
+
+    def __repr__(self) -> str:
+        return call_of(self)
 
 
 class FunctionLoss(Loss):

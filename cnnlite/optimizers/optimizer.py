@@ -229,6 +229,9 @@ class Optimizer:
             "global_clipnorm": self.global_clipnorm,
         }
 
+    def __repr__(self) -> str:
+        return naming.call_of(self)
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Optimizer:
         return cls(**config)
