@@ -59,7 +59,10 @@ class Loss:
         raise NotImplementedError(f"{type(self).__name__}: define call(y_true, y_pred).")
 
     def gradient(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        """The derivative of the sum of all of `call`'s numbers with respect to y_pred, of y_pred's shape."""
+        """The derivative of the sum of all of `call`'s numbers with respect to y_pred, of y_pred's shape.
+
+        Over their number it is that of the mean, which training follows: `gradient(y_true, y_pred) / n` for (n, outputs).
+        """
         raise NotImplementedError(
             f"{type(self).__name__}: define gradient(y_true, y_pred), which training needs: there is no autograd."
         )
