@@ -13,6 +13,7 @@ from cnnlite.mirrored import Mirrored, aligned_zeros
 from cnnlite.parameters import Parameter
 from cnnlite_kernels.cpu import activations
 from cnnlite_kernels.cpu import batch_normalization as kernels
+from cnnlite_kernels.cpu import batch_normalization_grad as grad_kernels
 from cnnlite_kernels.cpu.batch_normalization import DOUBLE, Normalizing
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import NOWHERE, Base, Pointer, pointer_to
@@ -147,31 +148,31 @@ def add_backward(
     if stage.batch:
         assert meetings is not None
         coefficients = meetings.value(number, 2)
-        kernels.add_sum_gradients(plan, grad, x, how, meetings.partial(number))
+        grad_kernels.add_sum_gradients(plan, grad, x, how, meetings.partial(number))
         plan.meet()
         meeting = meetings.at(number, True)
         if meeting is not None:
             counts = meetings.pixels(stage)
-            kernels.add_collect_gradients(
+            grad_kernels.add_collect_gradients(
                 meeting, meetings.partials(number), len(counts), sum(counts), c, how, _or_scratch(meeting, grad_gamma, c),
                 _or_scratch(meeting, grad_beta, c), coefficients, stride=meetings.stride,
             )  # fmt: skip
     else:
         coefficients, partial = plan.scratch(3 * c * item), plan.scratch(2 * c * DOUBLE)
         if trained:
-            kernels.add_sum_gradients(plan, grad, x, how, partial)
+            grad_kernels.add_sum_gradients(plan, grad, x, how, partial)
         gamma_sum, beta_sum = (
             _or_scratch(plan, NOWHERE if to.accumulate else place, c) for place in (grad_gamma, grad_beta)
         )
         pixels = x.n * x.h * x.w
-        kernels.add_collect_gradients(
+        grad_kernels.add_collect_gradients(
             plan, partial, int(trained), pixels, c, how, gamma_sum, beta_sum, coefficients
         )
         for place, new in ((grad_gamma, gamma_sum), (grad_beta, beta_sum)):
             if to.accumulate and place != NOWHERE:
                 activations.add_sum(plan, Images(new, 1, 1, 1, c), Images(place, 1, 1, 1, c))
     if grad_x is not None:
-        kernels.add_grad_input(plan, grad, x, how, coefficients, grad_x, training=stage.batch)
+        grad_kernels.add_grad_input(plan, grad, x, how, coefficients, grad_x, training=stage.batch)
 
 
 def _given(parameter: Parameter | None) -> Pointer | None:

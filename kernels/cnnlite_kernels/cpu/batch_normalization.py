@@ -1,7 +1,4 @@
-"""Batch normalization: statistics of each channel, the normalization itself, and its gradients.
-
-An activation behind it is applied to what is stored. The gradients do not read what it made: its input is computed once more, as
-exactly as forward, from x, which they read anyway.
+"""Batch normalization: statistics of each channel, and the normalization itself, with an activation of what is stored.
 
 Statistics and sums are taken part by part and put together in the order of the parts, in float64. Within a part
 blocks of some dozens of pixels are summed in the working type. Pixels of few channels are taken several side by side, as one line of
@@ -18,7 +15,7 @@ import numpy as np
 from numba import carray
 from numba.extending import register_jitable
 
-from cnnlite_kernels.cpu.activations import LEAKY_RELU, NONE, RELU, kind_of
+from cnnlite_kernels.cpu.activations import LEAKY_RELU, RELU, kind_of
 from cnnlite_kernels.cpu.channel_sums import SPREAD, channel_sums, vectors
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.images import NO_HALO, Images
@@ -72,7 +69,6 @@ def statistics(item, nv):
     scratch: two lines. The columns are summed NV vectors at a time.
     """
     lanes = host().lanes(item)
-    together = nv * lanes
 
     def body(bases, d):
         d = carray(d, 1)[0]
@@ -94,19 +90,11 @@ def statistics(item, nv):
                     shift = array_at(at, columns, item)
                     sums = array_at(address(bases, d.scratch), columns, item)
                     products = array_at(address(bases, d.scratch) + width * item, columns, item)
-                    to, beside = address(bases, d.scratch), width * item
-                    slope = shift.dtype.type(0)
-                    whole = columns // together * together
-                    for i in range(0, whole, together):
-                        channel_sums(
-                            at + (columns + i) * item, at, columns, lines - 1, at + i * item, at, at, slope,
-                            to + i * item, to + beside + i * item, 0, SPREAD, nv, lanes, item, 0,
-                        )  # fmt: skip
-                    for i in range(whole, columns, lanes):
-                        channel_sums(
-                            at + (columns + i) * item, at, columns, lines - 1, at + i * item, at, at, slope,
-                            to + i * item, to + beside + i * item, min(lanes, columns - i), SPREAD, 1, lanes, item, 1,
-                        )  # fmt: skip
+                    to = address(bases, d.scratch)
+                    channel_sums(
+                        at + columns * item, at, columns, lines - 1, at, at, at, shift.dtype.type(0), to, to + width * item,
+                        SPREAD, nv, lanes, item,
+                    )  # fmt: skip
                     for first in range(0, columns, d.c):
                         share = lines / (before + lines)
                         spread = before * share
@@ -205,157 +193,6 @@ def forward(item, kind):
     return body
 
 
-@kernel(NORMALIZATION)
-def sum_gradients(item, kind, nv):
-    """partial[0, c] = sum of g[..., c], partial[1, c] = sum of g[..., c] * (x[..., c] - mean[c]); float64 (2, c).
-
-    g = grad_y * f'(z), with z the input of the activation f that `kind` is, as `forward` has it. x, grad_y (n, h, w, c); mean (c,).
-    scratch: five lines. The columns are summed NV vectors at a time.
-    """
-    lanes = host().lanes(item)
-    together = nv * lanes
-
-    def body(bases, d):
-        d = carray(d, 1)[0]
-        width = d.fold * d.c
-        total = array_at(address(bases, d.partial), d.c, DOUBLE)
-        products = array_at(address(bases, d.partial) + d.c * DOUBLE, d.c, DOUBLE)
-        mean = array_at(address(bases, d.mean), d.c, item)
-        at_means, line = address(bases, d.scratch), width * item
-        means = array_at(at_means, width, item)
-        if kind == NONE:
-            for first in range(0, width, d.c):
-                means[first : first + d.c] = mean
-        else:
-            variance = array_at(address(bases, d.variance), d.c, item)
-            gamma = array_at(address(bases, d.gamma), d.c * d.with_gamma, item)
-            beta = array_at(address(bases, d.beta), d.c * d.with_beta, item)
-            scales, shifts = (
-                array_at(at_means + line, width, item),
-                array_at(at_means + 2 * line, width, item),
-            )
-            repeat_affine(mean, variance, gamma, beta, d.epsilon, means, scales, shifts)
-        slope = means.dtype.type(d.slope)
-        total[:] = 0
-        products[:] = 0
-        for n in range(d.n):
-            for h in range(d.h):
-                xs = address(bases, d.x) + (n * d.x_image + h * d.x_row) * item
-                gs = address(bases, d.grad_y) + (n * d.grad_y_image + h * d.grad_y_row) * item
-                pixel = 0
-                while pixel < d.w:
-                    lines, columns = min(d.lines, (d.w - pixel) // d.fold), width
-                    if lines == 0:
-                        lines, columns = d.w - pixel, d.c
-                    x, g = xs + pixel * d.c * item, gs + pixel * d.c * item
-                    whole = columns // together * together
-                    for i in range(0, whole, together):
-                        m = at_means + i * item
-                        channel_sums(
-                            x + i * item, g + i * item, columns, lines, m, m + line, m + 2 * line, slope, m + 3 * line, m + 4 * line,
-                            0, kind, nv, lanes, item, 0,
-                        )  # fmt: skip
-                    for i in range(whole, columns, lanes):
-                        m = at_means + i * item
-                        channel_sums(
-                            x + i * item, g + i * item, columns, lines, m, m + line, m + 2 * line, slope, m + 3 * line, m + 4 * line,
-                            min(lanes, columns - i), kind, 1, lanes, item, 1,
-                        )  # fmt: skip
-                    firsts = array_at(at_means + 3 * line, columns, item)
-                    seconds = array_at(at_means + 4 * line, columns, item)
-                    for first in range(0, columns, d.c):
-                        for c in range(d.c):
-                            total[c] += firsts[first + c]
-                            products[c] += seconds[first + c]
-                    pixel += lines * columns // d.c
-
-    return body
-
-
-@kernel(NORMALIZATION)
-def collect_gradients(item):
-    """grad_beta = sum of grad_y, grad_gamma = sum of grad_y z, from the `number` partial sums (2, c), stride bytes apart, in order.
-
-    And what grad_x is made with: coefficients (3, c) = scale, the share of grad_beta and that of grad_gamma in each pixel,
-    gamma r, grad_beta / pixels and r grad_gamma / pixels with r = 1 / sqrt(variance + epsilon). `lines` is the number of pixels.
-    """
-
-    def body(bases, d):
-        d = carray(d, 1)[0]
-        variance = array_at(address(bases, d.variance), d.c, item)
-        gamma = array_at(address(bases, d.gamma), d.c * d.with_gamma, item)
-        grad_gamma = array_at(address(bases, d.grad_gamma), d.c, item)
-        grad_beta = array_at(address(bases, d.grad_beta), d.c, item)
-        coefficients = array_at(address(bases, d.coefficients), 3 * d.c, item)
-        step = d.stride // DOUBLE
-        partials = array_at(address(bases, d.partial), d.number * step, DOUBLE)
-        for c in range(d.c):
-            total, products = 0.0, 0.0
-            for part in range(d.number):
-                total += partials[part * step + c]
-                products += partials[part * step + d.c + c]
-            scale = 1 / math.sqrt(variance[c] + d.epsilon)
-            products *= scale
-            grad_beta[c] = total
-            grad_gamma[c] = products
-            coefficients[c] = scale * gamma[c] if d.with_gamma else scale
-            coefficients[d.c + c] = total / d.lines
-            coefficients[2 * d.c + c] = products * scale / d.lines
-
-    return body
-
-
-@kernel(NORMALIZATION)
-def grad_input(item, kind, training):
-    """grad_x = scale * (g - a - (x - mean) * b), with scale, a and b of `coefficients` (3, c); outside training scale * g.
-
-    g: see sum_gradients. grad_x, grad_y, x (n, h, w, c), grad_x and grad_y may be the same; mean, beta (c,). scratch: five lines.
-    """
-
-    def body(bases, d):
-        d = carray(d, 1)[0]
-        width = d.fold * d.c
-        mean = array_at(address(bases, d.mean), d.c, item)
-        coefficients = array_at(address(bases, d.coefficients), 3 * d.c, item)
-        means = array_at(address(bases, d.scratch), width, item)
-        scales = array_at(address(bases, d.scratch) + width * item, width, item)
-        beta_shares = array_at(address(bases, d.scratch) + 2 * width * item, width, item)
-        gamma_shares = array_at(address(bases, d.scratch) + 3 * width * item, width, item)
-        shifts = array_at(address(bases, d.scratch) + 4 * width * item, width, item)
-        beta = array_at(address(bases, d.beta), d.c * d.with_beta, item)
-        zero, slope = means.dtype.type(0), means.dtype.type(d.slope)
-        for first in range(0, width, d.c):
-            for c in range(d.c):
-                means[first + c] = mean[c]
-                scales[first + c] = coefficients[c]
-                beta_shares[first + c] = coefficients[d.c + c]
-                gamma_shares[first + c] = coefficients[2 * d.c + c]
-                shifts[first + c] = beta[c] if d.with_beta else 0
-        for n in range(d.n):
-            for h in range(d.h):
-                xs = address(bases, d.x) + (n * d.x_image + h * d.x_row) * item
-                gs = address(bases, d.grad_y) + (n * d.grad_y_image + h * d.grad_y_row) * item
-                gxs = address(bases, d.grad_x) + (n * d.grad_x_image + h * d.grad_x_row) * item
-                for first in range(0, d.w * d.c, width):
-                    columns = min(width, d.w * d.c - first)
-                    x, grad_y = (
-                        array_at(xs + first * item, columns, item),
-                        array_at(gs + first * item, columns, item),
-                    )
-                    grad_x = array_at(gxs + first * item, columns, item)
-                    for i in range(columns):
-                        g, centred = grad_y[i], x[i] - means[i]
-                        if kind == RELU:
-                            g = g if centred * scales[i] + shifts[i] > zero else zero
-                        elif kind == LEAKY_RELU:
-                            g = g if centred * scales[i] + shifts[i] > zero else slope * g
-                        grad_x[i] = scales[i] * (
-                            g - beta_shares[i] - centred * gamma_shares[i] if training else g
-                        )
-
-    return body
-
-
 class Normalizing(NamedTuple):
     """How y is made of x: activation(gamma * (x - mean) / sqrt(variance + epsilon) + beta); gamma 1 and beta 0 where None, all (c,).
 
@@ -387,15 +224,15 @@ class Normalizing(NamedTuple):
 def add_statistics(plan: Plan, x: Images, partial: Pointer) -> None:
     """Emits the mean and the sum of squared differences of x's channels to `partial`, float64 (2, c)."""
     mark = plan.mark()
-    geometry = _geometry(x=x)
+    geometry = geometry_of(x=x)
     plan.add(
         statistics,
         plan.item,
-        _vectors(plan, geometry),
+        vectors_of(plan, geometry),
         x=x.first(plan.item),
         partial=partial,
         **geometry,
-        scratch=_lines(plan, geometry, 2),
+        scratch=scratch_lines(plan, geometry, 2),
     )
     plan.free(mark)
 
@@ -422,53 +259,15 @@ def add_collect_statistics(
 def add_forward(plan: Plan, x: Images, y: Images, how: Normalizing) -> None:
     """Emits y, which may be x."""
     mark = plan.mark()
-    geometry = _geometry(x=x, y=y)
+    geometry = geometry_of(x=x, y=y)
     plan.add(
         forward, plan.item, how.kind, x=x.first(plan.item), y=y.first(plan.item), **how.fields, **geometry,
-        scratch=_lines(plan, geometry, 3),
+        scratch=scratch_lines(plan, geometry, 3),
     )  # fmt: skip
     plan.free(mark)
 
 
-def add_sum_gradients(plan: Plan, grad_y: Images, x: Images, how: Normalizing, partial: Pointer) -> None:
-    """Emits the sums over the pixels of g and of g * (x - mean) to `partial`, float64 (2, c); g: grad_y before the activation."""
-    mark = plan.mark()
-    geometry = _geometry(x=x, grad_y=grad_y)
-    plan.add(
-        sum_gradients, plan.item, how.kind, _vectors(plan, geometry), x=x.first(plan.item), grad_y=grad_y.first(plan.item),
-        partial=partial, **how.fields, **geometry, scratch=_lines(plan, geometry, 5),
-    )  # fmt: skip
-    plan.free(mark)
-
-
-def add_collect_gradients(
-    plan: Plan, partials: Pointer, number: int, pixels: int, c: int, how: Normalizing, grad_gamma: Pointer, grad_beta: Pointer,
-    coefficients: Pointer, stride: int = 0,
-) -> None:  # fmt: skip
-    """Emits grad_gamma and grad_beta (c,), and the coefficients (3, c) of add_grad_input, from the parts' sums (number, 2, c).
-
-    stride: bytes from one part's sums to the next, if others lie in between.
-    """
-    plan.add(
-        collect_gradients, plan.item, partial=partials, number=number, lines=pixels, c=c, **how.fields, grad_gamma=grad_gamma,
-        grad_beta=grad_beta, coefficients=coefficients, stride=stride or 2 * c * DOUBLE,
-    )  # fmt: skip
-
-
-def add_grad_input(
-    plan: Plan, grad_y: Images, x: Images, how: Normalizing, coefficients: Pointer, grad_x: Images, training: bool
-) -> None:  # fmt: skip
-    """Emits the gradient with respect to x; training: whether mean and variance are x's own. grad_x may be grad_y."""
-    mark = plan.mark()
-    geometry = _geometry(x=x, grad_y=grad_y, grad_x=grad_x)
-    plan.add(
-        grad_input, plan.item, how.kind, int(training), x=x.first(plan.item), grad_y=grad_y.first(plan.item),
-        grad_x=grad_x.first(plan.item), coefficients=coefficients, **how.fields, **geometry, scratch=_lines(plan, geometry, 5),
-    )  # fmt: skip
-    plan.free(mark)
-
-
-def _geometry(**named: Images) -> dict[str, int]:
+def geometry_of(**named: Images) -> dict[str, int]:
     """The fields of images of one size: without halos all their pixels are one row."""
     some = next(iter(named.values()))
     if all(images.halo == NO_HALO for images in named.values()):
@@ -482,11 +281,11 @@ def _geometry(**named: Images) -> dict[str, int]:
     return fields
 
 
-def _lines(plan: Plan, geometry: dict[str, int], count: int) -> Pointer:
+def scratch_lines(plan: Plan, geometry: dict[str, int], count: int) -> Pointer:
     """Scratch for so many lines."""
     return plan.scratch(count * geometry["fold"] * geometry["c"] * plan.item)
 
 
-def _vectors(plan: Plan, geometry: dict[str, int]) -> int:
+def vectors_of(plan: Plan, geometry: dict[str, int]) -> int:
     """Vectors of columns that are summed together."""
     return vectors(geometry["fold"] * geometry["c"], plan.item)

@@ -21,51 +21,66 @@ def vectors(width: int, item: int) -> int:
 
 @intrinsic(prefer_literal=True)
 def channel_sums(
-    typing, x, grad_y, step, lines, means, scales, shifts, slope, sums, products, tail_lanes, KIND, NV, LANES, ITEM, TAIL
+    typing, x, grad_y, columns, lines, means, scales, shifts, slope, sums, products, KIND, NV, LANES, ITEM
 ):  # fmt: skip
-    """sums[j] = the sum over i < lines of g, products[j] = that of g * (x[i * step + j] - means[j]), in the order of the lines.
+    """sums[j] = the sum over i < lines of g, products[j] = that of g * (x[i, j] - means[j]), in the order of the lines; j < columns.
 
-    g is grad_y[i * step + j], with RELU or LEAKY_RELU as KIND times the activation's derivative where
-    (x - means[j]) * scales[j] + shifts[j] is its input, slope times, and with SPREAD x - means[j].
+    g is grad_y[i, j], with RELU or LEAKY_RELU as KIND times the activation's derivative where
+    (x[i, j] - means[j]) * scales[j] + shifts[j] is its input, slope times, and with SPREAD x[i, j] - means[j].
 
-    Addresses, and step in numbers; j runs over NV vectors, with TAIL the last has `tail_lanes`.
+    Addresses and counts; x and grad_y (lines, columns). NV vectors of columns are summed at a time, what is left of them one by one.
     """
-    literals = (KIND, NV, LANES, ITEM, TAIL)
+    literals = (KIND, NV, LANES, ITEM)
     if not all(isinstance(literal, types.IntegerLiteral) for literal in literals):
         return None
-    kind, nv, lanes, item, tail = (literal.literal_value for literal in literals)
+    kind, nv, lanes, item = (literal.literal_value for literal in literals)
     number = types.float32 if item == 4 else types.float64
-    signature = types.void(*[types.int64] * 7, number, *[types.int64] * 3, *literals)
+    signature = types.void(*[types.int64] * 7, number, *[types.int64] * 2, *literals)
 
     def codegen(context, bl, signature, arguments):
-        x, grad_y, step, lines, means, scales, shifts, slope, sums, products, tail_lanes = arguments[:11]
+        columns, lines, slope = arguments[2], arguments[3], arguments[7]
         v = Vectors(bl, item, lanes)
-        masks = [None] * (nv - 1) + [v.first_lanes(tail_lanes) if tail else None]
-        x, grad_y, sums, products = (v.pointer(start, v.number) for start in (x, grad_y, sums, products))
-
-        def line_of(start):
-            start = v.pointer(start, v.number)
-            return [v.load(bl.gep(start, [INT(j * lanes)]), masks[j]) for j in range(nv)]
-
-        mean = line_of(means)
-        scale, shift = (line_of(scales), line_of(shifts)) if kind > NONE else (mean, mean)
-        totals = [[cgutils.alloca_once_value(bl, v.zero) for _ in range(nv)] for _ in range(2)]
+        x, grad_y, means, scales, shifts, sums, products = (
+            v.pointer(arguments[place], v.number) for place in (0, 1, 4, 5, 6, 8, 9)
+        )
         slope = v.zero if kind == RELU else v.broadcast(slope)
-        with cgutils.for_range(bl, lines) as turn:
-            at = bl.mul(turn.index, step)
-            for j in range(nv):
-                place = bl.add(at, INT(j * lanes))
-                centred = bl.fsub(v.load(bl.gep(x, [place]), masks[j]), mean[j])
-                g = centred if kind == SPREAD else v.load(bl.gep(grad_y, [place]), masks[j])
-                if kind > NONE:
-                    positive = bl.fcmp_ordered(">", v.multiply_add(centred, scale[j], shift[j]), v.zero)
-                    g = bl.select(positive, g, v.zero if kind == RELU else bl.fmul(slope, g))
-                first, second = totals[0][j], totals[1][j]
-                bl.store(bl.fadd(bl.load(first), g), first)
-                bl.store(v.multiply_add(g, centred, bl.load(second)), second)
-        for to, total in zip((sums, products), totals, strict=True):
-            for j in range(nv):
-                v.store(bl.load(total[j]), bl.gep(to, [INT(j * lanes)]), masks[j])
+
+        def tile(first, count, mask):
+            """Of `count` vectors of columns from `first`; mask: of each of them."""
+            places = [bl.add(first, INT(j * lanes)) for j in range(count)]
+
+            def load(start, place):
+                return v.load(bl.gep(start, [place]), mask)
+
+            mean = [load(means, place) for place in places]
+            if kind > NONE:
+                scale, shift = ([load(start, place) for place in places] for start in (scales, shifts))
+            totals = [[cgutils.alloca_once_value(bl, v.zero) for _ in places] for _ in range(2)]
+            for total in (*totals[0], *totals[1]):
+                bl.store(v.zero, total)
+            with cgutils.for_range(bl, lines) as turn:
+                line = bl.mul(turn.index, columns)
+                for j, place in enumerate(places):
+                    centred = bl.fsub(load(x, bl.add(line, place)), mean[j])
+                    g = centred if kind == SPREAD else load(grad_y, bl.add(line, place))
+                    if kind > NONE:
+                        positive = bl.fcmp_ordered(">", v.multiply_add(centred, scale[j], shift[j]), v.zero)
+                        g = bl.select(positive, g, v.zero if kind == RELU else bl.fmul(slope, g))
+                    one, other = totals[0][j], totals[1][j]
+                    bl.store(bl.fadd(bl.load(one), g), one)
+                    bl.store(v.multiply_add(g, centred, bl.load(other)), other)
+            for to, total in zip((sums, products), totals, strict=True):
+                for j, place in enumerate(places):
+                    v.store(bl.load(total[j]), bl.gep(to, [place]), mask)
+
+        together = INT(nv * lanes)
+        tiles = bl.sdiv(columns, together)
+        with cgutils.for_range(bl, tiles) as turn:
+            tile(bl.mul(turn.index, together), nv, None)
+        left = bl.sub(columns, bl.mul(tiles, together))
+        with cgutils.for_range(bl, bl.sdiv(bl.add(left, INT(lanes - 1)), INT(lanes))) as turn:
+            first = bl.add(bl.mul(tiles, together), bl.mul(turn.index, INT(lanes)))
+            tile(first, 1, v.first_lanes(bl.sub(columns, first)))
         return context.get_dummy_value()
 
     return signature, codegen

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnlite_kernels.cpu import batch_normalization as emit
+from cnnlite_kernels.cpu import batch_normalization_grad as emit_grad
 from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.memory import Base, Pointer
 from cnnlite_kernels.cpu.ops.work import KEPT, NUMBERS, Work, number_of_parts, pieces
@@ -137,13 +138,13 @@ def _grad(pixels: int, c: int, item: int, with_gamma: bool, epsilon: float, trai
         if pair is None:
             pair = plans[stop - first] = Plan(item), Plan(item)
             x, grad_y, grad_x = (Images(start, 1, 1, stop - first, c) for start in (X, Y, OUT))
-            emit.add_sum_gradients(pair[0], grad_y, x, how, SHARED)
-            emit.add_grad_input(pair[1], grad_y, x, how, SHARED + after, grad_x, training)
+            emit_grad.add_sum_gradients(pair[0], grad_y, x, how, SHARED)
+            emit_grad.add_grad_input(pair[1], grad_y, x, how, SHARED + after, grad_x, training)
         start = first * c * item
         sums.append(Part(pair[0], {Base.X: start, Base.Y: start, Base.EXTRA: number * partial}))
         inputs.append(Part(pair[1], {Base.X: start, Base.Y: start, Base.OUT: start}))
     collect = Plan(item)
-    emit.add_collect_gradients(
+    emit_grad.add_collect_gradients(
         collect, SHARED, len(cuts), pixels, c, how, GRADS, GRADS + c * item, SHARED + after
     )
     return Work([sums, [Part(collect)], inputs], after + 3 * c * item)
