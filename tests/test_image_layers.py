@@ -170,6 +170,24 @@ def test_a_rectifier_behind_a_normalization_is_part_of_it() -> None:
         assert [type(stage) for stage in kept] == [stages.NormalizationStage, stages.ActivationStage]
 
 
+def test_a_normalization_by_moving_statistics_is_folded_where_asked() -> None:
+    def folded(*stacked: layers.Layer, training: bool = False, keep: tuple[str, ...] = ()) -> list[tuple]:
+        model = models.Sequential([layers.Input((8, 9, 4)), *stacked])
+        model.build()
+        found = stages.lower(model.layers, keep, 4, training, fold=True)
+        return [(type(stage), getattr(stage, "normalization", None) is not None) for stage in found]
+
+    conv, norm = stages.ConvStage, stages.NormalizationStage
+    whole = folded(Conv2D(3, 3, name="a"), BatchNormalization(), ReLU(), layers.MaxPooling2D())
+    assert whole == [(conv, True)]
+    assert folded(Conv2D(3, 3), BatchNormalization(), training=True) == [(conv, False), (norm, False)]
+    assert folded(Conv2D(3, 3, name="a"), BatchNormalization(), keep=("a",)) == [(conv, False), (norm, False)]
+    assert folded(Conv2D(3, 3), ReLU(), BatchNormalization()) == [(conv, False), (norm, False)]
+    assert folded(Conv2D(3, 3), BatchNormalization(), BatchNormalization()) == [(conv, True), (norm, False)]
+    reshaped = folded(layers.GlobalMaxPooling2D(), layers.Dense(6), Reshape((1, 3, 2)), BatchNormalization())
+    assert reshaped[1:] == [(conv, False), (norm, False)]
+
+
 def test_depthwise_is_a_convolution_in_groups() -> None:
     depthwise, pointwise = lowered(SeparableConv2D(5, 3, depth_multiplier=2, activation="relu", name="both"))
     assert (depthwise.groups, depthwise.out_shape, depthwise.bias, depthwise.names) == (

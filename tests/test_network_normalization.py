@@ -198,6 +198,44 @@ def test_a_rectifier_inside_has_the_bits_of_one_behind(
     assert networks.same(*found)
 
 
+FOLDED = {
+    "few channels, pooled": [Conv2D(7, 3), BatchNormalization(), layers.ReLU(), layers.MaxPooling2D()],
+    "same, pooled, groups": [Conv2D(8, 3, padding="same", groups=2), BatchNormalization(), layers.MaxPooling2D()],
+    "strides, leaky": [Conv2D(33, 3, strides=2, use_bias=False), BatchNormalization(), layers.LeakyReLU(0.1)],
+    "one output": [Conv2D(1, 5, padding="same"), BatchNormalization(scale=False)],
+    "depthwise": [layers.DepthwiseConv2D(3, depth_multiplier=1), BatchNormalization(), layers.ReLU()],
+    "separable": [layers.SeparableConv2D(20, 3, depth_multiplier=2), BatchNormalization(center=False)],
+    "dense": [Flatten(), Dense(9, use_bias=False), BatchNormalization(), layers.Activation("softmax")],
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("any_threads")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", FOLDED)
+def test_predictions_where_it_is_folded_into_the_weights(name: str, dtype: str) -> None:
+    """Of a forward pass, which does not fold, to rounding; of the same bits in any batch; and made anew when only statistics change."""
+    made = [type(layer).from_config(layer.get_config()) for layer in FOLDED[name]]
+    model = models.Sequential([layers.Input((9, 10, 4)), *made], dtype=dtype)
+    model.compile("sgd", "mse")
+    model.build()
+    assert any(getattr(stage, "normalization", None) for stage in model.network.stages())
+    (norm,) = (layer for layer in made if isinstance(layer, BatchNormalization))
+    x, rng = networks.samples(model, 13), np.random.default_rng(3)
+    tolerance = 64 * np.finfo(dtype).eps
+    for parameter in [*norm.weights, None]:
+        if parameter is not None:
+            parameter.assign(rng.uniform(0.5, 1.5, parameter.shape))
+        wanted = model.forward(x)
+        predicted = model.predict(x)
+        np.testing.assert_allclose(predicted, wanted, rtol=0, atol=tolerance * max(1, np.abs(wanted).max()))
+        assert np.array_equal(model.predict(x[:3]), predicted[:3])
+    for threads in (1, 2, 3, 8):
+        cnnlite.set_num_threads(threads)
+        assert np.array_equal(model.predict(x), predicted)
+    loss = model.evaluate(x, np.zeros_like(wanted), verbose=0)
+    np.testing.assert_allclose(loss, (wanted**2).mean(), rtol=1e3 * np.finfo(dtype).eps)
+
+
 def test_a_layer_of_two_models_has_one_pair_of_averages() -> None:
     shared = BatchNormalization(momentum=0.5, name="shared")
     one = models.Sequential([layers.Input((3,)), shared], dtype="float64")

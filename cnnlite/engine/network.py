@@ -59,12 +59,16 @@ class Network:
             [],
         )  # batch, variant and programs of the last `predict`
 
-    def stages(self, keep: Collection[str] = (), training: bool = False) -> list[Stage]:
-        """The fused stages. Dropout is left out unless in training; normalization that is frozen is not trained."""
-        wanted = (tuple(sorted(keep)), training, self._frozen(training))
+    def stages(
+        self, keep: Collection[str] = (), training: bool = False, backward: bool = False
+    ) -> list[Stage]:
+        """The fused stages. Dropout is left out unless in training; normalization that is frozen is not trained, and where no backward
+        pass follows it is folded into convolutions."""
+        fold = self._engine.folds and not (training or backward)
+        wanted = (tuple(sorted(keep)), training, self._frozen(training), fold)
         with self.exclusive:
             if wanted not in self._lowered:
-                self._lowered[wanted] = lower(self._layers, keep, self._engine.poolable, training)
+                self._lowered[wanted] = lower(self._layers, keep, self._engine.poolable, training, fold)
             return self._lowered[wanted]
 
     def _frozen(self, training: bool) -> tuple[str, ...]:
@@ -158,7 +162,7 @@ class Network:
         self, n: int, training: bool, keep: Sequence[str], trained: Sequence[Any]
     ) -> tuple[Any, dict[str, int]]:
         """Forward and backward passes that give the outputs of the layers named in `keep`; their stages' numbers by name."""
-        stages = self.stages(keep, training)
+        stages = self.stages(keep, training, backward=True)
         numbers = {name: number for number, stage in enumerate(stages) for name in stage.names}
         wanted = {name: numbers[name] for name in keep}
         wanted[""] = len(stages) - 1  # the network's own output

@@ -53,7 +53,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class ConvStage(Stage):
-    """Convolution (a dense layer is one over an image of one pixel), then activation, then pooling side by side."""
+    """Convolution (a dense layer is one over an image of one pixel), then activation, then pooling side by side.
+
+    normalization: by moving statistics, of the convolution's output before its activation; weights and bias are multiplied by it.
+    """
 
     window: Window2D
     groups: int
@@ -62,10 +65,12 @@ class ConvStage(Stage):
     activation: str | None = None
     slope: float = 0.0  # of leaky_relu
     pool: tuple[int, int] | None = None
+    normalization: NormalizationStage | None = None
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        return _given(self.kernel, self.bias)
+        folded = () if self.normalization is None else self.normalization.parameters
+        return (*_given(self.kernel, self.bias), *folded)
 
 
 @dataclass(frozen=True)
@@ -187,8 +192,8 @@ def _given(*parameters: Parameter | None) -> tuple[Parameter, ...]:
 
 
 def lower(
-    layers: Sequence[Layer], keep: Collection[str] = (), poolable: int = 1, training: bool = True
-) -> list[Stage]:
+    layers: Sequence[Layer], keep: Collection[str] = (), poolable: int = 1, training: bool = True, fold: bool = False
+) -> list[Stage]:  # fmt: skip
     """The stages of a network.
 
     Args:
@@ -196,6 +201,7 @@ def lower(
         keep: names of layers whose output somebody wants: they are not fused away, nor are those that other stages read.
         poolable: the most outputs in a pooling window that the device can pool in a convolution's own loop.
         training: whether dropout is a stage, and whether normalization that is not frozen takes the batch's mean and variance.
+        fold: whether normalization by moving statistics is made a part of the convolution before it, which is not trained then.
     """
     stages: list[Stage] = []
     made = [layer.stages() for layer in layers]
@@ -209,7 +215,7 @@ def lower(
                 stage = replace(stage, stream=(stage.stream << 16) + number)
             if isinstance(stage, NormalizationStage):
                 stage = replace(stage, batch=training and layer.trainable)
-            fused = _fuse(stages[-1], stage, keep, poolable) if stages else None
+            fused = _fuse(stages[-1], stage, keep, poolable, fold) if stages else None
             if fused is None:
                 stages.append(stage)
             else:
@@ -228,7 +234,7 @@ def same(layer_shape: Sequence[int]) -> Stage:
     return PoolStage(sample, sample, Window2D.of(1))
 
 
-def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> Stage | None:
+def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int, fold: bool) -> Stage | None:
     """Both stages as one, or None."""
     if any(name in keep for name in first.names):
         return None
@@ -241,6 +247,9 @@ def _fuse(first: Stage, second: Stage, keep: Collection[str], poolable: int) -> 
         return replace(first, activation=second.activation, slope=second.slope, names=())
     if not isinstance(first, ConvStage) or first.pool is not None:
         return None
+    bare = first.activation is None and first.normalization is None
+    if bare and fold and isinstance(second, NormalizationStage) and not second.batch and same_image:
+        return replace(first, normalization=second, names=())
     if isinstance(second, ActivationStage) and first.activation is None:
         if second.activation == "softmax" and not same_image:
             return None  # softmax is over the last axis, which is another one now

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from cnnlite.engine.cpu import narrow
 from cnnlite.engine.cpu.flow import room
 from cnnlite.engine.cpu.narrow import Narrow
-from cnnlite.engine.cpu.places import Places, where
+from cnnlite.engine.cpu.places import Places
 from cnnlite.engine.stages import ConvStage, Stage, TransposedConvStage
 from cnnlite_kernels.cpu import (
     activations,
@@ -80,11 +80,14 @@ def lists_of(stage: ConvStage, number: int, needs_input: bool, item: int) -> spa
 
 
 class Packed(NamedTuple):
-    """Where the packed weights of a stage are: for the forward pass, and for the gradient of its input (flipped, or turned where
-    that works from lists, which hold these taps); and which of its products are of bfloat16."""
+    """Where the weights and the bias of a stage are, as they lie; where its packed weights are, for the forward pass, and for the
+    gradient of its input (flipped, or turned where that works from lists, which hold these taps); and which of its products are of
+    bfloat16."""
 
-    forward: Pointer
-    backward: Pointer
+    kernel: Pointer
+    bias: Pointer | None
+    forward: Pointer = NOWHERE
+    backward: Pointer = NOWHERE
     narrow: Narrow = Narrow()
     lists: sparse.Taps | None = None
 
@@ -101,8 +104,7 @@ def add_forward(
     whole: Stage | None = None,
 ) -> None:
     """Emits a convolution with its activation and pooling. x_item, y_item: bytes of a number of x and of y; whole: see conv_of."""
-    conv = conv_of(stage, whole)._replace(used=None)
-    bias = None if stage.bias is None else where(stage.bias)
+    conv, bias = conv_of(stage, whole)._replace(used=None), packed.bias
     relu = stage.activation == "relu"
     if packed.narrow.forward:
         mark = plan.mark()
@@ -113,13 +115,13 @@ def add_forward(
         )
         plan.free(mark)
     elif lane_by_lane(stage):
-        depthwise.add_forward(plan, conv, x, where(stage.kernel), bias, y, relu=relu)
+        depthwise.add_forward(plan, conv, x, packed.kernel, bias, y, relu=relu)
     elif to_few(stage):
         few_outputs.add_forward(plan, conv, x, packed.forward, bias, y)
         if relu:
             activations.add_forward(plan, "relu", y, y)
     elif stage.pool is not None and few_taps.fits(conv, stage.pool):
-        few_taps.add_forward(plan, conv, stage.pool, x, where(stage.kernel), bias, y, relu, index)
+        few_taps.add_forward(plan, conv, stage.pool, x, packed.kernel, bias, y, relu, index)
     else:
         conv2d.add_forward(plan, conv, x, packed.forward, bias, y, relu=relu, pool=stage.pool, index=index)
     if stage.activation and not relu:
@@ -171,9 +173,9 @@ def add_backward(
     if grad_x is not None and packed.narrow.grad_input:
         narrow.add_grad_input(plan, conv, before, packed.backward, grad_x)
     elif grad_x is not None and by_lanes:
-        depthwise.add_grad_input(plan, conv, before, where(stage.kernel), grad_x)
+        depthwise.add_grad_input(plan, conv, before, packed.kernel, grad_x)
     elif grad_x is not None and as_it_lies:
-        few_channels.add_grad_input(plan, conv, before, where(stage.kernel), grad_x)
+        few_channels.add_grad_input(plan, conv, before, packed.kernel, grad_x)
     elif grad_x is not None:
         conv2d.add_grad_input(plan, conv, before, packed.backward, grad_x)
 
@@ -188,11 +190,10 @@ def add_transposed_forward(
     plan: Plan, stage: TransposedConvStage, packed: Packed, x: Images, y: Images, whole: Stage | None = None
 ) -> None:
     """Emits y = conv2d_transpose(x) + bias. whole: see conv_of."""
-    bias = None if stage.bias is None else where(stage.bias)
     if by_dots(stage):
-        few_channels.add_grad_input(plan, conv_of(stage), x, where(stage.kernel), y, bias)
+        few_channels.add_grad_input(plan, conv_of(stage), x, packed.kernel, y, packed.bias)
     else:
-        conv2d.add_grad_input(plan, conv_of(stage, whole), x, packed.forward, y, bias=bias)
+        conv2d.add_grad_input(plan, conv_of(stage, whole), x, packed.forward, y, bias=packed.bias)
 
 
 def add_transposed_backward(

@@ -32,10 +32,12 @@ class Engine:
 
     Attributes:
         poolable: the most outputs in a pooling window that a convolution can pool in its own loop.
+        folds: whether a convolution's weights can be multiplied by a normalization behind it.
         variant: what programs depend on that may change: how products are rounded.
         ahead: whether programs can begin a batch before the one before has ended.
     """
 
+    folds = True
     ahead = False
 
     def __init__(self, dtype: np.dtype, mixed_precision: str | None = None) -> None:

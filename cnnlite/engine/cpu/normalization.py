@@ -106,14 +106,21 @@ class Meetings:
             values.changed()
 
 
+def normalizing(stage: NormalizationStage) -> Normalizing:
+    """With the moving mean and variance."""
+    gamma, beta = _given(stage.gamma), _given(stage.beta)
+    return Normalizing(
+        where(stage.mean), where(stage.variance), gamma, beta, stage.epsilon, stage.activation, stage.slope
+    )
+
+
 def _normalizing(stage: NormalizationStage, number: int, meetings: Meetings | None) -> Normalizing:
     """With the mean and variance of the batch, or the moving ones."""
-    mean, variance = where(stage.mean), where(stage.variance)
+    how = normalizing(stage)
     if stage.batch:
         assert meetings is not None
-        mean, variance = meetings.value(number, 0), meetings.value(number, 1)
-    gamma, beta = _given(stage.gamma), _given(stage.beta)
-    return Normalizing(mean, variance, gamma, beta, stage.epsilon, stage.activation, stage.slope)
+        how = how._replace(mean=meetings.value(number, 0), variance=meetings.value(number, 1))
+    return how
 
 
 def add_forward(

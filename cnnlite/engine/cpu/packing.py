@@ -1,4 +1,5 @@
-"""Packed weights: copies of the weights in the order the tiles read them, made anew when the weights have changed."""
+"""Packed weights: copies of the weights in the order the tiles read them, made anew when the weights have changed; also when only
+a normalization has, by which some are multiplied."""
 
 from __future__ import annotations
 
@@ -9,12 +10,14 @@ import numpy as np
 
 from cnnlite.engine.cpu.convolution import Packed, by_dots, conv_of, lane_by_lane, lists_of, to_few
 from cnnlite.engine.cpu.narrow import Narrow, add_flip_weights, chosen, flipped_weights
+from cnnlite.engine.cpu.normalization import normalizing
 from cnnlite.engine.cpu.places import where
 from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.stages import ConvStage, Stage, TransposedConvStage
 from cnnlite.mirrored import Mirrored, aligned_zeros
-from cnnlite_kernels.cpu import bfloat16_conv2d, conv2d, sparse
-from cnnlite_kernels.cpu.memory import NOWHERE, pointer_to
+from cnnlite_kernels.cpu import batch_normalization, bfloat16_conv2d, conv2d, sparse
+from cnnlite_kernels.cpu.images import Images
+from cnnlite_kernels.cpu.memory import NOWHERE, Pointer, pointer_to
 from cnnlite_kernels.cpu.plan import Job, Part, Plan
 
 
@@ -56,9 +59,10 @@ class Packing:
     def _convolution(
         self, stage: ConvStage, number: int, needs_input: bool, dtype: np.dtype, mixed: bool
     ) -> Packed:
+        w, bias, plan = self._weights(stage, dtype)
         if lane_by_lane(stage):
-            return Packed(NOWHERE, NOWHERE)
-        conv, w = conv_of(stage), where(stage.kernel)
+            return Packed(w, bias)
+        conv = conv_of(stage)
         lists = None if self._dense else lists_of(stage, number, needs_input, dtype.itemsize)
         narrow = chosen(conv, lists is not None) if mixed else Narrow()
         # a band may go another way than a whole image, for which weights are packed otherwise
@@ -66,7 +70,7 @@ class Packing:
             narrow = narrow._replace(grad_input=False)
         if to_few(stage):
             narrow = narrow._replace(forward=False, grad_weights=False)
-        plan = self._plan(dtype)
+        plan = plan or self._plan(dtype)
         if narrow.forward:
             forward = self._room(bfloat16_conv2d.packed_weights(conv), np.uint8)
             bfloat16_conv2d.add_pack_weights(plan, conv, w, forward)
@@ -88,11 +92,28 @@ class Packing:
             elif not by_dots(stage):
                 backward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
                 conv2d.add_flip_weights(plan, conv, w, backward)
-        return Packed(forward, backward, narrow, lists)
+        return Packed(w, bias, forward, backward, narrow, lists)
+
+    def _weights(self, stage: ConvStage, dtype: np.dtype) -> tuple[Pointer, Pointer | None, Plan | None]:
+        """Weights and bias as they lie, and the plan that makes them, if one does: scale * w and scale * (bias - mean) + beta."""
+        w, bias = where(stage.kernel), None if stage.bias is None else where(stage.bias)
+        if stage.normalization is None:
+            return w, bias, None
+        plan, channels = self._plan(dtype), stage.out_shape[-1]
+        rows = conv_of(stage).weights // channels
+        how, zeros = normalizing(stage.normalization), self._room(channels, dtype)
+        scaled, shifted = self._room(rows * channels, dtype), self._room(channels, dtype)
+        linear = how._replace(mean=zeros, beta=None)
+        for x, y, n, by in ((w, scaled, rows, linear), (bias or zeros, shifted, 1, how)):
+            batch_normalization.add_forward(
+                plan, Images(x, n, 1, 1, channels), Images(y, n, 1, 1, channels), by
+            )
+        return scaled, shifted, plan
 
     def _transposed(self, stage: TransposedConvStage, needs_input: bool, dtype: np.dtype) -> Packed:
         """The other way round: its forward pass is the gradient of a convolution's input."""
         conv, w = conv_of(stage), where(stage.kernel)
+        bias = None if stage.bias is None else where(stage.bias)
         forward = backward = NOWHERE
         if not by_dots(stage):
             forward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)
@@ -100,7 +121,7 @@ class Packing:
         if needs_input:
             backward = self._room(conv2d.packed_weights(conv, dtype.itemsize), dtype)
             conv2d.add_pack_weights(self._plan(dtype), conv, w, backward)
-        return Packed(forward, backward)
+        return Packed(w, bias, forward, backward)
 
     def _plan(self, dtype: np.dtype) -> Plan:
         """The plan of a new part."""
