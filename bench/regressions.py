@@ -36,11 +36,7 @@ from roofline.rows import Row, Run, load
 
 ROW_FLOOR, MIDDLE_FLOOR = 0.08, 0.02
 ALARM = 0.25  # a single row, in a single run
-PROCESS = (
-    0.05  # standard deviation of a row's ratio from process to process, seen in reruns on an idle machine
-)
-SIGMAS = 3
-WIDTH = 1.5
+WIDTH = 1.5  # spreads of both runs together that a row may be off
 MEDIAN_NOISE = 1.25  # times that of a mean
 UNTELLING = 0.3  # rows noisier than this say little: named, so that silence is not taken for health
 

@@ -53,11 +53,8 @@ class Network:
         self.key = np.zeros(1, np.int64)  # of the masks of dropout, set for each step
         self._lowered: dict[tuple, list[Stage]] = {}
         self._programs: dict[tuple, OrderedDict[tuple, Any]] = {}
-        self._recent: tuple[int, Any, list] = (
-            -1,
-            None,
-            [],
-        )  # batch, variant and programs of the last `predict`
+        # batch, variant and programs of the last `predict`
+        self._recent: tuple[int, Any, list] = (-1, None, [])
 
     def stages(
         self, keep: Collection[str] = (), training: bool = False, backward: bool = False
@@ -143,9 +140,7 @@ class Network:
 
     def evaluate(self, n: int, loss: LossKernel) -> Any:
         """The program that runs the network and its loss on a batch of n."""
-        return self._program(
-            "evaluate", (n, loss), lambda: self._engine.evaluate(self.stages(), n, loss)
-        )  # fmt: skip
+        return self._program("evaluate", (n, loss), lambda: self._engine.evaluate(self.stages(), n, loss))
 
     def train(self, n: int, loss: LossKernel, optimizer: Optimizer, scale: float) -> Any:
         """The program that takes a training step on a batch of n; gradients are those of `scale` times the sum of losses."""

@@ -93,16 +93,9 @@ class Packed(NamedTuple):
 
 
 def add_forward(
-    plan: Plan,
-    stage: ConvStage,
-    packed: Packed,
-    x: Images,
-    x_item: int,
-    y: Images,
-    y_item: int,
-    index: Pointer,
+    plan: Plan, stage: ConvStage, packed: Packed, x: Images, x_item: int, y: Images, y_item: int, index: Pointer,
     whole: Stage | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Emits a convolution with its activation and pooling. x_item, y_item: bytes of a number of x and of y; whole: see conv_of."""
     conv, bias = conv_of(stage, whole)._replace(used=None), packed.bias
     relu = stage.activation == "relu"

@@ -165,23 +165,11 @@ UNPOOL = np.dtype(
     + [
         (name, np.int64)
         for name in (
-            "n",
-            "h",
-            "w",
-            "c",
-            "y_row",
-            "y_image",
-            "index_row",
-            "index_image",
-            "x_row",
-            "x_image",
-            "ph",
-            "pw",
-            "with_bias",
-            "accumulate",
+            "n", "h", "w", "c", "y_row", "y_image", "index_row", "index_image", "x_row", "x_image", "ph", "pw",
+            "with_bias", "accumulate",  # as of ROWS
         )
     ]
-)
+)  # fmt: skip
 
 
 @kernel(UNPOOL)

@@ -162,22 +162,8 @@ def tile(
 
     def codegen(context, bl, signature, arguments):
         (
-            a,
-            rows_a,
-            taps_a,
-            b,
-            taps_b,
-            c,
-            rows_c,
-            index,
-            bias,
-            taps,
-            k_len,
-            a_step,
-            b_step,
-            tail_lanes,
-            flags,
-        ) = arguments[:15]
+            a, rows_a, taps_a, b, taps_b, c, rows_c, index, bias, taps, k_len, a_step, b_step, tail_lanes, flags,
+        ) = arguments[:15]  # fmt: skip
         v = Vectors(bl, item, lanes)
         mask = v.first_lanes(tail_lanes) if tail else None
         masks = [None] * (nv - 1) + [mask]
