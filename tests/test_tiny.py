@@ -8,6 +8,8 @@ import keras_twin
 import networks
 import numpy as np
 
+import cnnlite
+import cnnlite_kernels
 from cnnlite import models
 
 
@@ -23,3 +25,8 @@ def test_learns_saves_and_predicts(seeded, tmp_path: Path) -> None:
     model.save(tmp_path / "model.cnnlite")
     loaded = models.load_model(tmp_path / "model.cnnlite")
     assert np.array_equal(loaded.predict(x), model.predict(x))
+
+
+def test_type_checkers_read_the_hints() -> None:
+    for package in (cnnlite, cnnlite_kernels):
+        assert Path(package.__file__).with_name("py.typed").exists()

@@ -95,4 +95,5 @@ def serialize(loss: Loss) -> dict[str, Any]:
 
 
 def deserialize(saved: dict[str, Any]) -> Loss:
+    """The loss that `serialize` described."""
     return _BY_CLASS[saved["class_name"]](**saved["config"])

@@ -69,4 +69,5 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def deserialize(saved: dict[str, Any]) -> Optimizer:
+    """The optimizer that `serialize` described, without its state."""
     return _BY_NAME[saved["class_name"]].from_config(saved["config"])
