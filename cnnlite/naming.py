@@ -47,7 +47,7 @@ def refuse(cls: type, unknown: Mapping[str, Any]) -> None:
             argument.name
             for base in cls.__mro__[:-1]
             for argument in inspect.signature(base).parameters.values()
-            if argument.kind != argument.VAR_KEYWORD
+            if argument.kind != argument.VAR_KEYWORD and argument.name not in unknown
         ]
         raise TypeError(
             f"{cls.__name__}: unknown arguments {sorted(unknown)}; it takes {', '.join(dict.fromkeys(known))}."

@@ -182,6 +182,7 @@ def test_configurations_come_back(layer: layers.Layer) -> None:
         (lambda: layers.Activation("swish"), "got 'swish'"),
         (lambda: layers.Dropout(1.0), "expected rate from 0 up to 1, got 1.0"),
         (lambda: layers.Dropout("half"), "expected rate from 0 up to 1, got 'half'"),
+        (lambda: layers.Dropout(np.float32(1)), r"expected rate from 0 up to 1, got np.float32\(1.0\)|got 1.0"),
         (lambda: layers.Dropout(0.5, (None, 1)), "expected noise_shape None"),
         (lambda: layers.Dense(3, name=""), "Dense: expected name as a string, got ''"),
         (lambda: layers.Dense(3, input_shape=(0,)), "expected input_shape as positive integers"),
@@ -204,6 +205,11 @@ def test_unknown_arguments() -> None:
         TypeError, match=r"Dense: unknown arguments \['units_'\]; it takes units, .*, input_shape, dtype\."
     ):
         layers.Dense(3, units_=4)
+    for layer, sizes in ((layers.DepthwiseConv2D, (3,)), (layers.SeparableConv2D, (3, 3))):
+        with pytest.raises(
+            TypeError, match=r"unknown arguments \['kernel_initializer'\]; it takes .*depthwise_initializer, "
+        ):
+            layer(*sizes, kernel_initializer="ones")
     with pytest.raises(
         TypeError, match=r"Input: unknown arguments \['batch_size'\]; it takes shape and name"
     ):

@@ -36,7 +36,7 @@ class Dropout(Layer):
             raise ValueError(
                 f"{self.name}: expected noise_shape None, each number has a mask of its own; got {noise_shape!r}."
             )
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        if isinstance(rate, bool) or not isinstance(rate, (int, float, np.floating)) or not 0 <= rate < 1:
             raise ValueError(f"{self.name}: expected rate from 0 up to 1, got {rate!r}.")
         if seed is not None and not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32):
             raise ValueError(
