@@ -6,6 +6,7 @@ With checks.py these are all the errors of the ops, raised before an op is dispa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,24 +90,24 @@ def slopes(op: str, value: Any, x: Any) -> tuple[Any, tuple[Shape, Shape]]:
         TypeError: another dtype than x.
         ValueError: x of too few or too many axes or with empty ones, a slope of another shape.
     """
-    if not 2 <= x.ndim <= 4 or 0 in x.shape[1:]:
+    sample = x.shape[1:]
+    if not 1 <= len(sample) <= 3 or 0 in sample:
         raise ValueError(
             f"{op}: expected x (n, ...) with two to four axes, none but the first empty, got shape {x.shape}; reshape it."
         )
     array = checks.operand(op, "alpha", value, like=x)
-    fits = array.ndim == x.ndim - 1 and all(
-        size in (1, whole) for size, whole in zip(array.shape, x.shape[1:], strict=True)
-    )
-    if not fits:
+    if array.ndim != len(sample) or any(
+        size not in (1, whole) for size, whole in zip(array.shape, sample, strict=True)
+    ):
         raise ValueError(
-            f"{op}: expected alpha of x's shape without n, {x.shape[1:]}, or with 1 where it is shared, got {array.shape}; "
+            f"{op}: expected alpha of x's shape without n, {sample}, or with 1 where it is shared, got {array.shape}; "
             "reshape it."
         )
-    ones = (1,) * (4 - x.ndim)
-    return array, ((x.shape[0], *ones, *x.shape[1:]), (*ones, *array.shape))
+    ones = (1,) * (3 - len(sample))
+    return array, ((x.shape[0], *ones, *sample), (*ones, *array.shape))
 
 
-def factor(op: str, name: str, value: Any, most: float = np.inf) -> float:
+def factor(op: str, name: str, value: Any, most: float = math.inf) -> float:
     """A number from 0 to `most`.
 
     Raises:
@@ -123,7 +124,7 @@ def factor(op: str, name: str, value: Any, most: float = np.inf) -> float:
         raise TypeError(
             f"{op}: expected {name} as a number, got {value!r}; pass an int or a float."
         ) from None
-    if not (0 <= number <= most and np.isfinite(number)):
-        range_ = "a finite number of at least 0" if most == np.inf else f"a number from 0 to {most:g}"
+    if not (0 <= number <= most and math.isfinite(number)):
+        range_ = "a finite number of at least 0" if most == math.inf else f"a number from 0 to {most:g}"
         raise ValueError(f"{op}: expected {name} as {range_}, got {value!r}.")
     return number

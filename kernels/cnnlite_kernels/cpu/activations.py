@@ -17,6 +17,7 @@ from cnnlite_kernels.cpu.images import Images
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at
 from cnnlite_kernels.cpu.plan import Plan
+from cnnlite_kernels.cpu.rectifiers import leaky_relu_row, relu_row
 
 NONE, RELU, SIGMOID, TANH, SOFTMAX, LEAKY_RELU, RELU6 = range(7)
 KINDS = {
@@ -58,16 +59,11 @@ def forward(item, kind):
                     zero = x.dtype.type(0)
                     one = x.dtype.type(1)
                     if kind == RELU:
-                        for c in range(d.c):
-                            y[c] = zero if x[c] < zero else x[c]
+                        relu_row(x.ctypes.data, y.ctypes.data, d.c, 0, lanes, item)
                     elif kind == RELU6:
-                        six = x.dtype.type(6)
-                        for c in range(d.c):
-                            y[c] = zero if x[c] < zero else six if x[c] > six else x[c]
+                        relu_row(x.ctypes.data, y.ctypes.data, d.c, 6, lanes, item)
                     elif kind == LEAKY_RELU:
-                        slope = x.dtype.type(d.slope)
-                        for c in range(d.c):
-                            y[c] = slope * x[c] if x[c] < zero else x[c]
+                        leaky_relu_row(x.ctypes.data, y.ctypes.data, x.dtype.type(d.slope), d.c, lanes, item)
                     elif kind == SIGMOID:
                         row_sigmoids(x.ctypes.data, y.ctypes.data, d.c, lanes, item)
                     elif kind == TANH:

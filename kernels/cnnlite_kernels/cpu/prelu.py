@@ -6,10 +6,12 @@ import numpy as np
 from numba import carray
 from numba.extending import register_jitable
 
-from cnnlite_kernels.cpu.images import Images, Pair
+from cnnlite_kernels.cpu.host import host
+from cnnlite_kernels.cpu.images import NO_HALO, Images, Pair
 from cnnlite_kernels.cpu.jit import kernel
 from cnnlite_kernels.cpu.memory import NOWHERE, POINTER, Pointer, address, array_at, copy_bytes
 from cnnlite_kernels.cpu.plan import Plan
+from cnnlite_kernels.cpu.rectifiers import ALONG, ONE, held_vectors, prelu_row
 
 SUMS = 512  # that run side by side where numbers share a slope
 AlphaShape = tuple[int, int, int]
@@ -30,36 +32,36 @@ PRELU = np.dtype(
 
 
 @kernel(PRELU)
-def forward(item, shared):
-    """y = x where x > 0, else alpha * x, over runs of c numbers; shared: whether a run has one slope, or one for each number.
+def forward(item, held):
+    """y = x where x > 0, else alpha * x, over runs of c numbers; held: which slopes they have, see rectifiers.prelu_row.
 
     x and y (n, h, w, c) in runs, may be the same; alpha (alphas,). repeat: 0, or how often alpha is written one behind the other to
     scratch first, to be the slopes of whole rows.
     """
+    lanes = host().lanes(item)
 
     def body(bases, d):
         d = carray(d, 1)[0]
         xs, ys, alphas = address(bases, d.x), address(bases, d.y), address(bases, d.alpha)
-        for number in range(d.repeat):
-            to = address(bases, d.scratch) + number * d.alphas * item
-            copy_bytes(to, address(bases, d.alpha), d.alphas * item)
         if d.repeat:
-            alphas = address(bases, d.scratch)
+            origin, alphas = alphas, address(bases, d.scratch)
+            for number in range(d.repeat):
+                copy_bytes(alphas + number * d.alphas * item, origin, d.alphas * item)
+        runs, c, alpha_run = (
+            d.runs,
+            d.c,
+            d.alpha_run,
+        )  # asked for once: y, for all the compiler knows, is where d is
         for n in range(d.n):
             for h in range(d.first_row, d.last_row):
-                for run in range(d.runs):
-                    x = array_at(xs + (n * d.x_image + h * d.x_row + run * d.c) * item, d.c, item)
-                    y = array_at(ys + (n * d.y_image + h * d.y_row + run * d.c) * item, d.c, item)
-                    slopes = alphas + (h * d.alpha_row + run * d.alpha_run) * item
-                    alpha = array_at(slopes, 1 if shared else d.c, item)
-                    zero = x.dtype.type(0)
-                    if shared:
-                        slope = alpha[0]
-                        for i in range(d.c):
-                            y[i] = x[i] if x[i] > zero else slope * x[i]
-                    else:
-                        for i in range(d.c):
-                            y[i] = x[i] if x[i] > zero else alpha[i] * x[i]
+                x = xs + (n * d.x_image + h * d.x_row) * item
+                y = ys + (n * d.y_image + h * d.y_row) * item
+                alpha = alphas + h * d.alpha_row * item
+                for _ in range(runs):
+                    prelu_row(x, y, alpha, c, held, lanes, item)
+                    x += c * item
+                    y += c * item
+                    alpha += alpha_run * item
 
     return body
 
@@ -135,6 +137,12 @@ def _fields(x: Images, shape: AlphaShape, rows: Pair | None) -> tuple[int, dict[
     }  # fmt: skip
 
 
+def _one_run(x: Images, first: int, last: int) -> dict[str, int]:
+    """The loops over some rows of images without halos, of each image as one run, or of all where they are whole."""
+    runs, images = (1, x.n) if (first, last) == (0, x.h) else (x.n, 1)
+    return {"n": runs, "last_row": first + 1, "c": images * (last - first) * x.w * x.c}
+
+
 def _images(**named: Images) -> dict[str, int]:
     return {
         f"{name}_{part}": getattr(images, part) for name, images in named.items() for part in ("row", "image")
@@ -149,14 +157,16 @@ def add_forward(
     alpha: of this shape, x's (h, w, c) with 1 where slopes are shared.
     """
     shared, fields = _fields(x, shape, rows)
-    mark, repeat = plan.mark(), 0
-    if (
-        shape == (1, 1, x.c) and not shared
-    ):  # whole rows are quicker than pixels, and a row of slopes stays in L1
-        repeat = x.w
+    mark, repeat, held = plan.mark(), 0, ONE if shared else ALONG
+    if shape == (1, 1, x.c) and not shared:  # whole rows are quicker than pixels
+        held = held_vectors(x.c, plan.item)
+        # the slopes that stay in registers, or else those of a row, which stay in L1
+        repeat = held * host().lanes(plan.item) // x.c if held > 0 else x.w
         fields |= {"runs": 1, "c": x.w * x.c, "alpha_run": 0}
+        if held > 0 and x.halo == y.halo == NO_HALO:
+            fields |= _one_run(x, fields["first_row"], fields["last_row"])
     plan.add(
-        forward, plan.item, shared, repeat=repeat, scratch=plan.scratch(repeat * x.c * plan.item),
+        forward, plan.item, held, repeat=repeat, scratch=plan.scratch(repeat * x.c * plan.item),
         x=x.first(plan.item), y=y.first(plan.item), alpha=alpha, **fields, **_images(x=x, y=y)
     )  # fmt: skip
     plan.free(mark)
