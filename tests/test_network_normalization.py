@@ -173,21 +173,22 @@ def test_gradients_through_a_frozen_layer() -> None:
 
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("slope", "channels"), [(0.0, 3), (0.125, 20), (0.0, 64), (0.3, 70)])
+@pytest.mark.parametrize(("slope", "most", "channels"), [
+    (0, None, 3), (0.125, None, 20), (0, None, 64), (0.3, None, 70), (0, 6, 33),
+])  # fmt: skip
 def test_a_rectifier_inside_has_the_bits_of_one_behind(
-    slope: float, channels: int, dtype: str, trainable: bool
+    slope: float, most: int | None, channels: int, dtype: str, trainable: bool
 ) -> None:
     """An output that somebody looks at is not fused."""
     norm = BatchNormalization(name="norm", trainable=trainable)
-    model = models.Sequential(
-        [layers.Input((5, 7, channels)), norm, layers.ReLU(negative_slope=slope, name="y")], dtype=dtype
-    )
+    rectifier = layers.ReLU(most, negative_slope=slope, name="y")
+    model = models.Sequential([layers.Input((5, 7, channels)), norm, rectifier], dtype=dtype)
     model.build()
     rng = np.random.default_rng(channels)
-    for parameter in (norm.gamma, norm.beta):
-        parameter.assign([0, *rng.integers(-2, 3, channels - 1)])  # 0 is what the rectifier of channel 0 gets
+    norm.gamma.assign([0, *4 * rng.integers(-2, 3, channels - 1)])  # the rectifier of channel 0 gets beta
+    norm.beta.assign([0, 6, *4 * rng.integers(-2, 3, channels - 2)])
     x = rng.integers(-2, 3, (6, 5, 7, channels))
-    x[..., 1] = 1  # no spread: the rectifier gets beta
+    x[..., 1] = 1  # no spread: here too, in training
     grad = rng.standard_normal((6, 5, 7, channels))
     found = []
     for looked_at in (["y"], ["norm", "y"]):

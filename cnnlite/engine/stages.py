@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 SMALLEST_PROBABILITY = 1e-7  # of a prediction, in a loss: Keras's fuzz
-RECTIFIERS = ("relu", "leaky_relu")  # activations that normalization applies to what it writes
+RECTIFIERS = ("relu", "relu6", "leaky_relu")  # activations that normalization applies to what it writes
 INPUT = "input"  # the network's input, as a source
 
 
@@ -91,7 +91,7 @@ class NormalizationStage(Stage):
     """Batch normalization of each channel, then activation.
 
     gamma, beta: None for 1 and 0; mean, variance: the moving ones; batch: whether it takes those of the batch instead, and
-    moves the moving ones towards them; activation: "relu", "leaky_relu" or None.
+    moves the moving ones towards them; activation: None or one of RECTIFIERS.
     """
 
     gamma: Parameter | None

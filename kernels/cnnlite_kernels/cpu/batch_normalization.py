@@ -15,7 +15,7 @@ import numpy as np
 from numba import carray
 from numba.extending import register_jitable
 
-from cnnlite_kernels.cpu.activations import LEAKY_RELU, RELU, kind_of
+from cnnlite_kernels.cpu.activations import LEAKY_RELU, RELU, RELU6, kind_of
 from cnnlite_kernels.cpu.channel_sums import SPREAD, channel_sums, vectors
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.images import NO_HALO, Images
@@ -155,7 +155,7 @@ def collect_statistics(item):
 def forward(item, kind):
     """y[..., c] = f((x[..., c] - mean[c]) * scale[c] + beta[c]), scale[c] = gamma[c] / sqrt(variance[c] + epsilon).
 
-    kind: what f is, NONE, RELU or LEAKY_RELU.
+    kind: what f is, NONE, RELU, RELU6 or LEAKY_RELU.
 
     x, y (n, h, w, c), which may be the same; mean, variance, gamma, beta (c,). scratch: three lines.
     """
@@ -171,7 +171,7 @@ def forward(item, kind):
         scales = array_at(address(bases, d.scratch) + width * item, width, item)
         shifts = array_at(address(bases, d.scratch) + 2 * width * item, width, item)
         repeat_affine(mean, variance, gamma, beta, d.epsilon, means, scales, shifts)
-        zero, slope = means.dtype.type(0), means.dtype.type(d.slope)
+        zero, six, slope = means.dtype.type(0), means.dtype.type(6), means.dtype.type(d.slope)
         for n in range(d.n):
             for h in range(d.h):
                 xs = address(bases, d.x) + (n * d.x_image + h * d.x_row) * item
@@ -186,6 +186,8 @@ def forward(item, kind):
                         z = (x[i] - means[i]) * scales[i] + shifts[i]
                         if kind == RELU:
                             z = zero if z < zero else z
+                        elif kind == RELU6:
+                            z = zero if z < zero else six if z > six else z
                         elif kind == LEAKY_RELU:
                             z = slope * z if z < zero else z
                         y[i] = z
@@ -196,7 +198,7 @@ def forward(item, kind):
 class Normalizing(NamedTuple):
     """How y is made of x: activation(gamma * (x - mean) / sqrt(variance + epsilon) + beta); gamma 1 and beta 0 where None, all (c,).
 
-    activation: None, "relu" or "leaky_relu", which has a slope of at least 0.
+    activation: None, "relu", "relu6" or "leaky_relu", which has a slope of at least 0.
     """
 
     mean: Pointer

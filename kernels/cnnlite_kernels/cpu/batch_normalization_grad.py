@@ -9,7 +9,7 @@ import math
 
 from numba import carray
 
-from cnnlite_kernels.cpu.activations import LEAKY_RELU, NONE, RELU
+from cnnlite_kernels.cpu.activations import LEAKY_RELU, NONE, RELU, RELU6
 from cnnlite_kernels.cpu.batch_normalization import (
     DOUBLE,
     NORMALIZATION,
@@ -135,7 +135,7 @@ def grad_input(item, kind, training):
         gamma_shares = array_at(address(bases, d.scratch) + 3 * width * item, width, item)
         shifts = array_at(address(bases, d.scratch) + 4 * width * item, width, item)
         beta = array_at(address(bases, d.beta), d.c * d.with_beta, item)
-        zero, slope = means.dtype.type(0), means.dtype.type(d.slope)
+        zero, six, slope = means.dtype.type(0), means.dtype.type(6), means.dtype.type(d.slope)
         for first in range(0, width, d.c):
             for c in range(d.c):
                 means[first + c] = mean[c]
@@ -159,6 +159,8 @@ def grad_input(item, kind, training):
                         g, centred = grad_y[i], x[i] - means[i]
                         if kind == RELU:
                             g = g if centred * scales[i] + shifts[i] > zero else zero
+                        elif kind == RELU6:
+                            g = g if zero < centred * scales[i] + shifts[i] < six else zero
                         elif kind == LEAKY_RELU:
                             g = g if centred * scales[i] + shifts[i] > zero else slope * g
                         grad_x[i] = scales[i] * (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnnlite_kernels.cpu.activations import NONE, RELU
+from cnnlite_kernels.cpu.activations import LEAKY_RELU, NONE, RELU6
 from cnnlite_kernels.cpu.host import host
 from cnnlite_kernels.cpu.tile import INT, Vectors
 
@@ -25,7 +26,7 @@ def channel_sums(
 ):  # fmt: skip
     """sums[j] = the sum over i < lines of g, products[j] = that of g * (x[i, j] - means[j]), in the order of the lines; j < columns.
 
-    g is grad_y[i, j], with RELU or LEAKY_RELU as KIND times the activation's derivative where
+    g is grad_y[i, j], with RELU, RELU6 or LEAKY_RELU as KIND times the activation's derivative where
     (x[i, j] - means[j]) * scales[j] + shifts[j] is its input, slope times, and with SPREAD x[i, j] - means[j].
 
     Addresses and counts; x and grad_y (lines, columns). NV vectors of columns are summed at a time, what is left of them one by one.
@@ -43,7 +44,7 @@ def channel_sums(
         x, grad_y, means, scales, shifts, sums, products = (
             v.pointer(arguments[place], v.number) for place in (0, 1, 4, 5, 6, 8, 9)
         )
-        slope = v.zero if kind == RELU else v.broadcast(slope)
+        slope, six = v.broadcast(slope), ir.Constant(v.vector, [6.0] * lanes)
 
         def tile(first, count, mask):
             """Of `count` vectors of columns from `first`; mask: of each of them."""
@@ -64,8 +65,11 @@ def channel_sums(
                     centred = bl.fsub(load(x, bl.add(line, place)), mean[j])
                     g = centred if kind == SPREAD else load(grad_y, bl.add(line, place))
                     if kind > NONE:
-                        positive = bl.fcmp_ordered(">", v.multiply_add(centred, scale[j], shift[j]), v.zero)
-                        g = bl.select(positive, g, v.zero if kind == RELU else bl.fmul(slope, g))
+                        z = v.multiply_add(centred, scale[j], shift[j])
+                        passes = bl.fcmp_ordered(">", z, v.zero)
+                        if kind == RELU6:
+                            passes = bl.and_(passes, bl.fcmp_ordered("<", z, six))
+                        g = bl.select(passes, g, bl.fmul(slope, g) if kind == LEAKY_RELU else v.zero)
                     one, other = totals[0][j], totals[1][j]
                     bl.store(bl.fadd(bl.load(one), g), one)
                     bl.store(v.multiply_add(g, centred, bl.load(other)), other)
