@@ -179,6 +179,8 @@ def refused() -> dict[str, tuple[Any, type[Exception], str]]:
     return {
         "class": (lambda: sequential([layers.Flatten]), TypeError, r"got the class Flatten; call it: Flatten\(...\)"),
         "no list": (lambda: sequential(dense(2, name="a")), TypeError, r"expected a list of layers, got one layer; .*\[a\]"),
+        "number": (lambda: sequential(3), TypeError, "expected a list of layers, got 3"),
+        "a model": (lambda: sequential(networks.small()), TypeError, r"expected a list .*; a model.s are model\.layers\."),
         "two shapes": (
             lambda: sequential([layers.Input((4,)), dense(2, input_shape=(5,), name="a")]), ValueError,
             r"a: was given input_shape \(5,\), but its input has shape \(4,\)",

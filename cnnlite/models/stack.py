@@ -53,6 +53,10 @@ class Stack:
             raise TypeError(
                 f"{self.name}: expected a list of layers, got one layer; put it in a list: [{layers.name}]."
             )
+        if layers is not None and not isinstance(layers, Iterable):
+            raise TypeError(
+                f"{self.name}: expected a list of layers, got {layers!r}; a model's are model.layers."
+            )
         for layer in layers or []:
             self.add(layer)
 
