@@ -58,6 +58,14 @@ def repeat_affine(mean, variance, gamma, beta, epsilon, means, scales, shifts):
             shifts[first + c] = beta[c] if len(beta) else 0
 
 
+@register_jitable
+def block_at(pixel, pixels, fold, most):
+    """(lines, pixels of a line) of the block that begins at a pixel of a row: `fold` pixels a line and at most `most` lines, but one by
+    one the last pixels, which make no line."""
+    lines = min(most, (pixels - pixel) // fold)
+    return (lines, fold) if lines else (pixels - pixel, 1)
+
+
 @kernel(NORMALIZATION)
 def statistics(item, nv):
     """partial[0, c] = the mean of x's channel c, partial[1, c] = the sum of squared differences from it; float64 (2, c).
@@ -83,9 +91,8 @@ def statistics(item, nv):
                 start = address(bases, d.x) + (n * d.x_image + h * d.x_row) * item
                 pixel = 0
                 while pixel < d.w:
-                    lines, columns = min(d.lines, (d.w - pixel) // d.fold), width
-                    if lines == 0:  # the last pixels of a row, which make no line: one by one
-                        lines, columns = d.w - pixel, d.c
+                    lines, together = block_at(pixel, d.w, d.fold, d.lines)
+                    columns = together * d.c
                     at = start + pixel * d.c * item
                     shift = array_at(at, columns, item)
                     sums = array_at(address(bases, d.scratch), columns, item)
@@ -106,7 +113,7 @@ def statistics(item, nv):
                             mean[c] += delta * share
                             squares[c] += here + delta * delta * spread
                         before += lines
-                    pixel += lines * columns // d.c
+                    pixel += lines * together
 
     return body
 

@@ -14,6 +14,7 @@ from cnnlite_kernels.cpu.batch_normalization import (
     DOUBLE,
     NORMALIZATION,
     Normalizing,
+    block_at,
     geometry_of,
     repeat_affine,
     scratch_lines,
@@ -65,9 +66,8 @@ def sum_gradients(item, kind, nv):
                 gs = address(bases, d.grad_y) + (n * d.grad_y_image + h * d.grad_y_row) * item
                 pixel = 0
                 while pixel < d.w:
-                    lines, columns = min(d.lines, (d.w - pixel) // d.fold), width
-                    if lines == 0:
-                        lines, columns = d.w - pixel, d.c
+                    lines, together = block_at(pixel, d.w, d.fold, d.lines)
+                    columns = together * d.c
                     channel_sums(
                         xs + pixel * d.c * item, gs + pixel * d.c * item, columns, lines,
                         at_means, at_means + line, at_means + 2 * line, slope, at_means + 3 * line, at_means + 4 * line,
@@ -79,7 +79,7 @@ def sum_gradients(item, kind, nv):
                         for c in range(d.c):
                             total[c] += firsts[first + c]
                             products[c] += seconds[first + c]
-                    pixel += lines * columns // d.c
+                    pixel += lines * together
 
     return body
 
