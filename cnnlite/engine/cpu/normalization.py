@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnlite.engine.cpu.places import Places, where
+from cnnlite.engine.cpu.places import Places, where, where_given
 from cnnlite.engine.stages import NormalizationStage, Stage
 from cnnlite.mirrored import Mirrored, aligned_zeros
-from cnnlite.parameters import Parameter
 from cnnlite_kernels.cpu import activations
 from cnnlite_kernels.cpu import batch_normalization as kernels
 from cnnlite_kernels.cpu import batch_normalization_grad as grad_kernels
@@ -108,7 +107,7 @@ class Meetings:
 
 def normalizing(stage: NormalizationStage) -> Normalizing:
     """With the moving mean and variance."""
-    gamma, beta = _given(stage.gamma), _given(stage.beta)
+    gamma, beta = where_given(stage.gamma), where_given(stage.beta)
     return Normalizing(
         where(stage.mean), where(stage.variance), gamma, beta, stage.epsilon, stage.activation, stage.slope
     )
@@ -180,10 +179,6 @@ def add_backward(
                 activations.add_sum(plan, Images(new, 1, 1, 1, c), Images(place, 1, 1, 1, c))
     if grad_x is not None:
         grad_kernels.add_grad_input(plan, grad, x, how, coefficients, grad_x, training=stage.batch)
-
-
-def _given(parameter: Parameter | None) -> Pointer | None:
-    return None if parameter is None else where(parameter)
 
 
 def _or_scratch(plan: Plan, place: Pointer, count: int) -> Pointer:

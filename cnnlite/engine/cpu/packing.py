@@ -11,7 +11,7 @@ import numpy as np
 from cnnlite.engine.cpu.convolution import Packed, by_dots, conv_of, lane_by_lane, lists_of, to_few
 from cnnlite.engine.cpu.narrow import Narrow, add_flip_weights, chosen, flipped_weights
 from cnnlite.engine.cpu.normalization import normalizing
-from cnnlite.engine.cpu.places import where
+from cnnlite.engine.cpu.places import where, where_given
 from cnnlite.engine.exclusive import Exclusive
 from cnnlite.engine.stages import ConvStage, Stage, TransposedConvStage
 from cnnlite.mirrored import Mirrored, aligned_zeros
@@ -96,7 +96,7 @@ class Packing:
 
     def _weights(self, stage: ConvStage, dtype: np.dtype) -> tuple[Pointer, Pointer | None, Plan | None]:
         """Weights and bias as they lie, and the plan that makes them, if one does: scale * w and scale * (bias - mean) + beta."""
-        w, bias = where(stage.kernel), None if stage.bias is None else where(stage.bias)
+        w, bias = where(stage.kernel), where_given(stage.bias)
         if stage.normalization is None:
             return w, bias, None
         plan, channels = self._plan(dtype), stage.out_shape[-1]
@@ -112,8 +112,7 @@ class Packing:
 
     def _transposed(self, stage: TransposedConvStage, needs_input: bool, dtype: np.dtype) -> Packed:
         """The other way round: its forward pass is the gradient of a convolution's input."""
-        conv, w = conv_of(stage), where(stage.kernel)
-        bias = None if stage.bias is None else where(stage.bias)
+        conv, w, bias = conv_of(stage), where(stage.kernel), where_given(stage.bias)
         forward = backward = NOWHERE
         if not by_dots(stage):
             forward = self._room(conv2d.flipped_weights(conv, dtype.itemsize), dtype)

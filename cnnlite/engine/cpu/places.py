@@ -13,6 +13,11 @@ def where(parameter: Parameter) -> Pointer:
     return pointer_to(parameter.value)
 
 
+def where_given(parameter: Parameter | None) -> Pointer | None:
+    """Where its values are, if there is one."""
+    return None if parameter is None else where(parameter)
+
+
 class Places(NamedTuple):
     """Where a part's gradients go: the layout of the parameters that are trained, at Base.GRADS; added to what is there or not."""
 
