@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cnnlite import naming
 from cnnlite.engine.stages import ConvStage, Stage
 from cnnlite.layers.layer import Shape, check_data_format, check_rank, positive_int
-from cnnlite.layers.weighted import Weighted, window_config
+from cnnlite.layers.weighted import Weighted, refuse_kernel_names, window_config
 
 
 class DepthwiseConv2D(Weighted):
@@ -51,8 +50,7 @@ class DepthwiseConv2D(Weighted):
         bias_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        # those of its own go by these names to the class above
-        naming.refuse(type(self), {name: kwargs[name] for name in kwargs if name.startswith("kernel_")})
+        refuse_kernel_names(type(self), kwargs)
         super().__init__(
             activation,
             use_bias,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnlite import initializers, regularizers
+from cnnlite import initializers, naming, regularizers
 from cnnlite.engine.stages import Stage
 from cnnlite.layers.activation import activation_stage, get_activation
 from cnnlite.layers.layer import Layer
 from cnnlite.parameters import Parameter
 from cnnlite_kernels.window import LAYER_NAMES, Window2D
+
+
+def refuse_kernel_names(cls: type, arguments: Mapping[str, Any]) -> None:
+    """TypeError for kernel_initializer and kernel_regularizer: for layers whose own have other names, but go to `Weighted` by these."""
+    naming.refuse(cls, {name: value for name, value in arguments.items() if name.startswith("kernel_")})
 
 
 class Weighted(Layer):
