@@ -106,20 +106,12 @@ def dropout() -> dict:
 
 def documented_network() -> dict:
     """What the documented network has to compile to train, evaluate and predict."""
+    import networks
     import numpy as np
 
-    from cnnlite import layers, models
     from cnnlite_kernels.cpu import jit
 
-    model = models.Sequential()
-    model.add(layers.Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)))
-    model.add(layers.MaxPooling2D((2, 2)))
-    model.add(layers.Conv2D(64, (3, 3), activation="relu"))
-    model.add(layers.MaxPooling2D((2, 2)))
-    model.add(layers.Conv2D(64, (3, 3), activation="relu"))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(64, activation="relu"))
-    model.add(layers.Dense(10, activation="softmax"))
+    model = networks.documented()
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     images, labels = np.zeros((80, 28, 28, 1)), np.arange(80) % 10
     model.fit(images[:64], labels[:64], verbose=0)
