@@ -47,11 +47,8 @@ def forward(item, held):
             origin, alphas = alphas, address(bases, d.scratch)
             for number in range(d.repeat):
                 copy_bytes(alphas + number * d.alphas * item, origin, d.alphas * item)
-        runs, c, alpha_run = (
-            d.runs,
-            d.c,
-            d.alpha_run,
-        )  # asked for once: y, for all the compiler knows, is where d is
+        # asked for once: y, for all the compiler knows, is where d is
+        runs, c, alpha_run = d.runs, d.c, d.alpha_run
         for n in range(d.n):
             for h in range(d.first_row, d.last_row):
                 x = xs + (n * d.x_image + h * d.x_row) * item
