@@ -35,10 +35,13 @@ def in_files(files):
     """{name: photograph}, all in colour, no two alike, at most 256 x 256; of image files, or GCompris's, which hold WebP as it is."""
     found, thumbnails = {}, []
     for file in files:
-        content = file.read_bytes()
-        starts = [webp.start() for webp in re.finditer(b"RIFF....WEBP", content, re.S)]
-        for k, start in enumerate(starts if file.suffix == ".rcc" else [0]):
-            image = Image.open(io.BytesIO(content[start:]))
+        sources = [file]
+        if file.suffix == ".rcc":
+            content = file.read_bytes()
+            starts = [webp.start() for webp in re.finditer(b"RIFF....WEBP", content, re.S)]
+            sources = [io.BytesIO(content[start:]) for start in starts]
+        for k, source in enumerate(sources):
+            image = Image.open(source)
             if image.mode != "RGB" or min(image.size) < 200:  # grey, an icon, or cut out of a photograph
                 continue
             image.thumbnail((256, 256), Image.Resampling.LANCZOS)
