@@ -229,8 +229,11 @@ def test_a_models_own_precision_is_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert precision.get_matmul_precision() == "float32"
 
 
-def test_a_gpu_without_tensor_cores_for_it_is_told_of(device: Counted) -> None:  # noqa: F811
-    device.capability = (7, 5)
+def test_a_gpu_without_tensor_cores_for_it_is_told_of(
+    device: Counted,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(device, "capability", (7, 5))
     model = networks.path("softmax inside", device="cuda", mixed_precision="bfloat16")
     x = networks.samples(model, 3)
     with pytest.warns(
